@@ -1,0 +1,1 @@
+"""distillation of OccFace."""

@@ -1,0 +1,1 @@
+"""morphable of OccFace."""

@@ -1,0 +1,1 @@
+"""occlusion of OccFace."""

@@ -1,0 +1,1 @@
+"""rendering backends of OccFace."""

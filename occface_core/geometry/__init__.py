@@ -1,1 +1,1 @@
-"""geometry of OccFace."""
+"""Rotations, similarity transforms, meshes and mesh files."""

@@ -1,1 +1,1 @@
-"""rendering of OccFace."""
+"""Cameras, lighting, rasterization, texture maps and the renderer."""

@@ -1,6 +1,6 @@
 """The square face crop every network sees, and the exact way back to the photo.
 
-Frame: pixels, x right, y down, (0, 0) is the image's top-left corner and pixel centres lie at +0.5. The crop is
+Frame: pixels, x right, y down, (0, 0) is the top-left corner and pixel centres lie at +0.5. The crop is
 an upright square of `scale * (width + height) / 2` of the 68-landmark box (1.5 by default).
 """
 
@@ -120,8 +120,8 @@ def crop_image(
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """Resample the square to `size` pixels: area-like averaging when it shrinks, bilinear when it grows.
 
-    The square's real-valued borders are honoured (no rounding to whole pixels). Outside the image the crop is mid
-    grey, or repeats the border pixels with `padding="edge"`. Memory stays bounded however large the square is.
+    The square keeps its real-valued borders (no rounding to whole pixels). Outside the image the crop is
+    mid grey, or repeats border pixels with `padding="edge"`. Memory stays bounded for any square.
     """
     factor = max(1, int(transform.side / size / 2))
     region, x0, y0 = _reduced_region(image, transform, factor)

@@ -43,3 +43,7 @@ class DataError(OccFaceError):
 
 class BackendError(OccFaceError):
     """A rasterizer backend was asked for that this machine cannot run."""
+
+
+class OcclusionError(OccFaceError):
+    """An occlusion cannot be made: unknown family, coverage out of range, missing or broken inputs."""

@@ -94,11 +94,6 @@ def check_box(box: Float[np.ndarray, "4"], height: int | None = None, width: int
         )
 
 
-def box_from_landmarks(points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "4"]:
-    """Tight box x0, y0, x1, y1 of landmarks: the box convention of this package, with the 68 iBUG points."""
-    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float64)
-
-
 def square_from_box(box: Float[np.ndarray, "4"], scale: float = CROP_SCALE) -> CropTransform:
     """Square crop around the 68-landmark box.
 
@@ -116,12 +111,12 @@ def square_from_box(box: Float[np.ndarray, "4"], scale: float = CROP_SCALE) -> C
 
 
 def crop_image(
-    image: UInt8[np.ndarray, "H W 3"], transform: CropTransform, size: int, padding: Padding = "grey"
+    image: UInt8[np.ndarray, "H W 3"], transform: CropTransform, size: int, padding: Padding = "edge"
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """Resample the square to `size` pixels: area-like averaging when it shrinks, bilinear when it grows.
 
-    The square keeps its real-valued borders (no rounding to whole pixels). Outside the image the crop is
-    mid grey, or repeats border pixels with `padding="edge"`. Memory stays bounded for any square.
+    The square keeps its real-valued borders (no rounding to whole pixels). Outside the image the crop
+    repeats border pixels (as in training), or is mid grey. Memory stays bounded for any square.
     """
     factor = max(1, int(transform.side / size / 2))
     region, x0, y0 = _reduced_region(image, transform, factor)

@@ -10,6 +10,7 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,14 +18,17 @@ from PIL import Image, ImageOps
 
 from occface_core.errors import ImageError
 
+Source = str | Path | bytes | BinaryIO
 MIN_SIDE = 16
 # Below Pillow's own hard limit (179 megapixels), so that the message is always ours. 150 MP is 450 MB of RGB.
 MAX_PIXELS = 150_000_000
 # A closed list: formats that start other programs (EPS) or are not photos stay out.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "MPO", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".mpo")
-    + (".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".avif")
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"),
+        *(".mpo", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".avif"),
+    }
 )
 _DECODING_ERRORS = (
     OSError,
@@ -53,18 +57,24 @@ class LoadedImage:
     notes: tuple[str, ...] = ()
 
 
-def read_image(source: str | Path | bytes) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(source: Source, *, name: str | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Read a photo as uint8 RGB, upright. See `load_image`."""
-    return load_image(source).pixels
+    return load_image(source, name=name).pixels
 
 
-def load_image(source: str | Path | bytes) -> LoadedImage:
-    """Read a photo from a path or from the bytes of a file.
+def load_image(source: Source, *, name: str | None = None) -> LoadedImage:
+    """Read a photo from a path, from the bytes of a file, or from an open binary stream.
+
+    Args:
+        source: Path, encoded bytes, or stream.
+        name: What messages call the photo; the path when absent.
 
     Raises:
         ImageError: The file is missing, not an image, truncated, below 16 px or over 150 megapixels.
     """
-    name = f"'{source}'" if isinstance(source, str | Path) else f"image of {len(source)} bytes"
+    if name is None:
+        name = str(source) if isinstance(source, str | Path) else "uploaded image"
+    name = f"'{name}'"
     if isinstance(source, str | Path):
         _check_file(Path(source))
     stream = io.BytesIO(source) if isinstance(source, bytes) else source

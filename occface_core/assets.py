@@ -108,6 +108,8 @@ def _checked_asset(folder: Path, name: str) -> Path:
     if not files:
         raise AssetError(f"the entry of {name!r} in {folder / 'manifest.json'} lists no file")
     for path, size, digest in files:
+        if path.parent.resolve() != folder.resolve():
+            raise AssetError(f"the entry of {name!r} names a file outside {folder}: {path}")
         _check_file(path, size, digest)
     return files[0][0]
 

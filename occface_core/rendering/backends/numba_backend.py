@@ -71,10 +71,10 @@ def _draw_image(
         if not (MIN_TWICE_AREA <= abs(area) < MAX_TWICE_AREA) or (cull_back and area > 0):
             continue
         # Clamp before converting: a far vertex does not fit an integer.
-        left = int(ceil(min(max(min(ax, bx, cx) - 0.5, 0.0), float(width))))
-        right = int(floor(min(max(max(ax, bx, cx) + 0.5, 0.0), float(width))))
-        upper = int(ceil(min(max(min(ay, by, cy) - 0.5, 0.0), float(height))))
-        lower = int(floor(min(max(max(ay, by, cy) + 0.5, 0.0), float(height))))
+        left = ceil(min(max(min(ax, bx, cx) - 0.5, 0.0), float(width)))
+        right = floor(min(max(max(ax, bx, cx) + 0.5, 0.0), float(width)))
+        upper = ceil(min(max(min(ay, by, cy) - 0.5, 0.0), float(height)))
+        lower = floor(min(max(max(ay, by, cy) + 0.5, 0.0), float(height)))
         for row in range(upper, lower):
             y = row + 0.5
             for column in range(left, right):

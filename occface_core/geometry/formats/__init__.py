@@ -1,0 +1,1 @@
+"""One module per mesh file format; use :mod:`occface_core.geometry.mesh_io`."""

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import irrational
+from occface_core.occlusion.eyewear import glasses, sunglasses
+from occface_core.occlusion.medical_mask import medical_mask
 from occface_core.occlusion.types import Occlusion, Painted, Sample
 
 Painter = Callable[[Sample, np.random.Generator], Painted]
@@ -20,7 +22,11 @@ IRRATIONAL: dict[str, Painter] = {
     "blur": irrational.blur,
     "other_image": irrational.other_image,
 }
-EMPIRICAL: dict[str, Painter] = {}
+EMPIRICAL: dict[str, Painter] = {
+    "medical_mask": medical_mask,
+    "sunglasses": sunglasses,
+    "glasses": glasses,
+}
 FAMILIES: tuple[str, ...] = (*IRRATIONAL, *EMPIRICAL)
 # Shares of the empirical families in a mix: masks and glasses are what faces wear most.
 _EMPIRICAL_WEIGHT = {"medical_mask": 3.0, "sunglasses": 2.0, "glasses": 1.0}

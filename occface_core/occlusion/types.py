@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from occface_core.errors import OcclusionError
+
 
 @dataclass(frozen=True)
 class Occlusion:
@@ -57,6 +59,17 @@ class Sample:
     @property
     def width(self) -> int:
         return self.image.shape[1]
+
+    @property
+    def face_points(self) -> np.ndarray:
+        """The points, for painters that cannot do without them.
+
+        Raises:
+            OcclusionError: there are none.
+        """
+        if self.points is None:
+            raise OcclusionError("this family needs points (B,468,3); pass points= to occlude")
+        return self.points
 
     def hidden(self, alpha: np.ndarray) -> float:
         """Share of the visible face hidden by an opacity map (H,W)."""

@@ -1,0 +1,104 @@
+"""Light an occluder as its face is lit, and blend it into the picture's sharpness and noise."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from occface_core.occlusion.canonical import canonical_normals
+from occface_core.occlusion.face_points import EYES_AND_LIPS
+from occface_core.occlusion.posing import HeadPose
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_SKIN = np.setdiff1d(np.arange(468), np.array(EYES_AND_LIPS))
+
+
+@dataclass(frozen=True)
+class Light:
+    """Light estimated from a face.
+
+    Attributes:
+        level: (3,) RGB of a white surface under the mean light.
+        skin: (3,) median skin colour.
+        gradient: (3,) relative brightness per unit of the normal (x right, y up, z to the viewer).
+        offset: mean of ``gradient . normal`` over the face, so that the face's own mean shading is 1.
+    """
+
+    level: np.ndarray
+    skin: np.ndarray
+    gradient: np.ndarray
+    offset: float
+
+    def shade(self, normals: np.ndarray) -> np.ndarray:
+        """(N,3) colour that multiplies an albedo on surfaces with (N,3) unit normals."""
+        relative = np.clip(1.0 + normals @ self.gradient - self.offset, 0.3, 1.5)
+        return (relative[:, None] * self.level).astype(np.float32)
+
+
+def estimate_light(image: np.ndarray, points: np.ndarray, pose: HeadPose) -> Light:
+    """Fit brightness = a + b.n to the skin at the face points (robustly), and guess the white level.
+
+    White cannot be told from one face: half of the guess is the picture's bright end, half a fixed multiple
+    of the skin's brightness.
+    """
+    height, width = image.shape[:2]
+    columns, rows = points[_SKIN, 0].astype(np.int64), points[_SKIN, 1].astype(np.int64)
+    normals = pose.turn(canonical_normals()[_SKIN])
+    seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height) & (normals[:, 2] > 0.15)
+    if seen.sum() < 20:
+        return Light(np.full(3, 0.8, np.float32), np.full(3, 0.5, np.float32), np.zeros(3, np.float32), 0.0)
+    colours, normals = image[rows[seen], columns[seen]], normals[seen]
+    luminance = colours @ _LUMA
+    low, high = np.quantile(luminance, [0.05, 0.97])
+    luminance = np.clip(luminance, low, high)
+    middle = max(float(np.median(luminance)), 0.03)
+    design = np.concatenate([normals, np.ones((len(normals), 1), np.float32)], axis=1).astype(np.float64)
+    ridge = np.diag([0.05, 0.05, 0.1, 1e-6]) * len(normals)
+    fit = np.linalg.solve(design.T @ design + ridge, design.T @ (luminance / middle))
+    gradient = np.clip(fit[:3], -0.8, 0.8).astype(np.float32)
+    gradient += np.array([0.0, 0.10, 0.12], np.float32)  # some form even where the light is flat
+    skin = np.median(colours, axis=0).astype(np.float32)
+    bright = float(np.quantile(image[::4, ::4] @ _LUMA, 0.95))
+    white = np.clip(0.5 * bright + 0.5 * 1.5 * middle, 0.3, 0.98)
+    cast = image[::4, ::4].reshape(-1, 3).mean(axis=0)
+    cast = np.clip(cast / max(float(cast @ _LUMA), 1e-3), 0.7, 1.3) ** 0.25
+    return Light((white * cast).astype(np.float32), skin, gradient, float(normals.mean(axis=0) @ gradient))
+
+
+def blend_in(
+    rng: np.random.Generator, image: np.ndarray, colour: np.ndarray, alpha: np.ndarray, extent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give an occluder the picture's softness and noise.
+
+    Args:
+        rng: source of the noise.
+        image: (H,W,3) the picture.
+        colour: (H,W,3) occluder colour.
+        alpha: (H,W) occluder opacity.
+        extent: pixels between the eyes' outer corners, or a similar face size, to scale the blur.
+
+    Returns:
+        Colour and opacity, both slightly blurred; opacity stays 0 beyond about 3 sigma.
+    """
+    grey = image @ _LUMA
+    laplacian = cv2.Laplacian(grey, cv2.CV_32F)
+    detail = float(np.abs(laplacian).mean()) / max(float(grey.std()), 1e-3)
+    sigma = float(np.clip(0.9 - 2.0 * detail, 0.3, 0.9)) * np.clip(extent / 60.0, 0.4, 2.0)
+    layers = np.dstack([colour * alpha[..., None], alpha])
+    layers = cv2.GaussianBlur(layers, (0, 0), max(float(sigma), 0.3))
+    soft = layers[..., 3]
+    soft = np.where(soft < 0.01, np.float32(0.0), np.minimum(soft, 1.0))
+    colour = layers[..., :3] / np.maximum(layers[..., 3:], 1e-3)
+    noise = float(np.clip(np.median(np.abs(laplacian)) * 0.25, 0.0, 0.02))
+    grain = rng.standard_normal(alpha.shape, dtype=np.float32) * np.float32(noise)
+    return np.clip(colour + grain[..., None], 0.0, 1.0), soft
+
+
+def contact_shadow(alpha: np.ndarray, face: np.ndarray, extent: float, strength: float) -> np.ndarray:
+    """(H,W) darkening of the face beside an occluder: its opacity, blurred and shifted slightly down."""
+    sigma = max(0.045 * extent, 0.5)
+    reach = cv2.GaussianBlur(alpha, (0, 0), sigma)
+    shift = max(1, round(0.03 * extent))
+    moved = np.zeros_like(reach)
+    moved[shift:] = reach[:-shift]
+    return 1.0 - np.float32(strength) * moved * np.clip(face, 0.0, 1.0)

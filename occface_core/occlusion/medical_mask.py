@@ -1,0 +1,263 @@
+"""Face masks: surgical, cloth and FFP, modelled on the mean face and warped onto each face."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from occface_core.occlusion.canonical import canonical_points
+from occface_core.occlusion.face_points import EYES_AND_LIPS
+from occface_core.occlusion.lighting import Light, blend_in, contact_shadow, estimate_light
+from occface_core.occlusion.posing import fit_pose, place_warped, warp_matrix
+from occface_core.occlusion.raster import Part, paint_parts
+from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv, outline_coverage, ribbon
+from occface_core.occlusion.textures import fractal_noise, random_colour
+from occface_core.occlusion.types import Painted, Sample
+
+_ROWS, _COLUMNS = 26, 35
+_TEXTURE = 128
+_AXIS_Z = -0.02  # metres; the mask is described in cylinder coordinates (angle, y) about this vertical axis
+# Height of the upper edge on the nose, from below the nostrils (worn wrongly) to the bridge, metres.
+_TOP_LEVELS = (-0.030, -0.016, -0.004, 0.004, 0.011, 0.018, 0.025)
+_STYLES = ("surgical", "cloth", "ffp")
+
+
+@dataclass(frozen=True)
+class _Design:
+    """A mask on the mean face: grid weights (rows*columns,K) and strap weights (2N,K) per strap."""
+
+    weights: np.ndarray
+    rim: np.ndarray
+    straps: tuple[np.ndarray, ...]
+
+
+@lru_cache(maxsize=1)
+def _shell() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Taut surface over nose, cheeks and chin: angles (A,), heights (Y,) and radius (Y,A), metres."""
+    skin = np.setdiff1d(np.arange(468), np.array(EYES_AND_LIPS))
+    points = canonical_points()[skin].astype(np.float64)
+    radius = np.hypot(points[:, 0], points[:, 2] - _AXIS_Z)
+    sites = np.stack([np.arctan2(points[:, 0], points[:, 2] - _AXIS_Z) * 0.07, points[:, 1]], axis=1)
+    angles, heights = np.radians(np.arange(-84, 85, 4.0)), np.arange(-0.104, 0.045, 0.004)
+    grid = np.stack([v.ravel() for v in np.meshgrid(angles * 0.07, heights)], axis=1)
+
+    def kernel(where: np.ndarray) -> np.ndarray:
+        affine = np.concatenate([where, np.ones((len(where), 1))], axis=1)
+        return np.concatenate([-np.linalg.norm(where[:, None] - sites[None], axis=2), affine], axis=1)
+
+    count = len(sites)
+    system = np.zeros((count + 3, count + 3))
+    system[:count] = kernel(sites)
+    system[:count, :count] += 0.01 * np.eye(count)
+    system[count:, :count] = system[:count, count:].T
+    surface = kernel(grid) @ np.linalg.solve(system, np.concatenate([radius, np.zeros(3)]))
+    surface = surface.reshape(len(heights), len(angles))
+    taut = np.stack([_upper_hull(heights, column) for column in surface.T], axis=1)
+    return angles, heights, cv2.GaussianBlur(taut, (0, 0), 0.8)
+
+
+def _upper_hull(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Upper convex hull of a curve, evaluated at x: cloth spans hollows."""
+    hull: list[int] = []
+    for i in range(len(x)):
+        while len(hull) >= 2:
+            a, b = hull[-2], hull[-1]
+            if (y[b] - y[a]) * (x[i] - x[a]) > (y[i] - y[a]) * (x[b] - x[a]):
+                break
+            hull.pop()
+        hull.append(i)
+    return np.interp(x, x[hull], y[hull])
+
+
+def _outline(style: str, top: float, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Upper and lower edge heights (metres) over the angle (radians)."""
+    side = np.abs(angle) / np.abs(angle).max()
+    shoulder = {
+        "surgical": min(top - 0.004, -0.001),
+        "cloth": min(top, -0.006),
+        "ffp": min(top - 0.004, -0.008),
+    }
+    spread = {"surgical": 0.45, "cloth": 0.34, "ffp": 0.36}[style]
+    lift = {"surgical": 0.002, "cloth": -0.008, "ffp": -0.010}[style]
+    upper = shoulder[style] + (top - shoulder[style]) * np.exp(-((side / spread) ** 2)) + lift * side**2
+    low_side = {"surgical": 0.040, "cloth": 0.052, "ffp": 0.058}[style]
+    lower = -0.094 + low_side * side**2.3
+    return upper, lower
+
+
+@lru_cache(maxsize=64)
+def _design(style: str, level: int, wide: bool) -> _Design:
+    reach = np.radians({"surgical": 70.0, "cloth": 66.0, "ffp": 62.0}[style] + (6.0 if wide else 0.0))
+    angle = np.linspace(-reach, reach, _COLUMNS)
+    upper, lower = _outline(style, _TOP_LEVELS[level], angle)
+    down = np.linspace(0.0, 1.0, _ROWS)[:, None]
+    heights = upper + (lower - upper) * down
+    angles, levels, shell = _shell()
+    column = np.interp(angle, angles, np.arange(len(angles)))
+    row = np.interp(heights, levels, np.arange(len(levels)))
+    radius = cv2.remap(
+        shell.astype(np.float32),
+        np.broadcast_to(column, row.shape).astype(np.float32),
+        row.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    bulge = np.cos(angle / reach * np.pi / 2) * np.sin(np.pi * np.clip(down, 0.02, 0.98)) ** 0.8
+    radius = radius + 0.002 + {"surgical": 0.003, "cloth": 0.005, "ffp": 0.015}[style] * bulge
+    grid = np.stack([np.sin(angle) * radius, heights, np.cos(angle) * radius + _AXIS_Z], axis=-1)
+    weights = warp_matrix(grid.reshape(-1, 3))
+    ids = np.arange(_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
+    rim = np.concatenate([ids[0], ids[1:, -1], ids[-1, -2::-1], ids[-2:0:-1, 0]])
+    straps = tuple(warp_matrix(strap) for strap in _straps(style, grid))
+    return _Design(weights, rim, straps)
+
+
+def _straps(style: str, grid: np.ndarray) -> list[np.ndarray]:
+    """Bands from the side edges to the ears, or around the head for FFP; each (2N,3) on the mean face."""
+    bands = []
+    for column, side in ((0, -1.0), (-1, 1.0)):
+        upper, lower = grid[1, column], grid[-2, column]
+        above, below = ([0.083, 0.030, -0.062], [0.079, -0.014, -0.052])
+        if style == "ffp":
+            above, below = ([0.083, 0.046, -0.075], [0.072, -0.035, -0.075])
+        for start, end in ((upper, above), (lower, below)):
+            end = np.array(end) * [side, 1.0, 1.0]
+            t = np.linspace(0.0, 1.0, 7)[:, None]
+            path = start + (end - start) * t + np.array([side * 0.002, 0.0, 0.0]) * np.sin(np.pi * t)
+            band = ribbon(path, np.array([0.0, 1.0, 0.0]), 0.0028 if style != "ffp" else 0.0045)
+            bands.append((band if side > 0 else band[:, ::-1]).reshape(-1, 3))
+    return bands
+
+
+def _fabric(style: str, rng: np.random.Generator) -> np.ndarray:
+    """(3,) base colour of the outside."""
+    if style == "surgical":
+        common = [
+            (0.56, 0.76, 0.88),
+            (0.93, 0.94, 0.95),
+            (0.62, 0.83, 0.80),
+            (0.10, 0.10, 0.11),
+            (0.93, 0.72, 0.78),
+        ]
+        base = np.array(common[int(rng.choice(5, p=[0.4, 0.25, 0.12, 0.15, 0.08]))])
+    elif style == "ffp":
+        common = [(0.94, 0.94, 0.93), (0.12, 0.12, 0.13), (0.55, 0.56, 0.58), (0.80, 0.86, 0.90)]
+        base = np.array(common[int(rng.choice(4, p=[0.65, 0.2, 0.05, 0.1]))])
+    elif rng.random() < 0.35:
+        base = np.full(3, rng.choice([0.06, 0.1, 0.2, 0.85]))
+    else:
+        base = 0.75 * random_colour(rng) + 0.08
+    return np.clip(base + rng.normal(0, 0.02, 3), 0.03, 0.97).astype(np.float32)
+
+
+def _texture(style: str, rng: np.random.Generator) -> np.ndarray:
+    """(T,T,4) fabric with weave, pleats or seam, hems and a wrinkle pattern; opaque."""
+    size = _TEXTURE
+    across = np.linspace(-1, 1, size, dtype=np.float32)[None, :]
+    down = np.linspace(0, 1, size, dtype=np.float32)[:, None]
+    shade = 1.0 + 0.10 * (fractal_noise(rng, size, size, size / 3) - 0.5)
+    shade += rng.normal(0, 0.02, (size, size)).astype(np.float32)
+    base = np.broadcast_to(_fabric(style, rng), (size, size, 3)).copy()
+    if style == "surgical":
+        for place in np.array([0.30, 0.48, 0.66]) + rng.normal(0, 0.015, 3):
+            offset = (down - np.float32(place)) * 28.0
+            shade -= 0.16 * np.exp(-((offset - 0.35) ** 2) / 0.18) - 0.07 * np.exp(
+                -((offset + 0.5) ** 2) / 0.3
+            )
+        shade -= 0.10 * np.exp(-(((down - 0.055) * 60) ** 2))
+    else:
+        shade -= (0.16 if style == "cloth" else 0.10) * np.exp(-((across * 45) ** 2))
+        if style == "cloth" and rng.random() < 0.4:
+            base = _print(rng, base)
+    hem = np.minimum(np.minimum(down, 1 - down) * 22, (1 - np.abs(across)) * 16)
+    shade -= 0.14 * np.exp(-((hem - 1.1) ** 2) / 0.12)
+    rgba = np.ones((size, size, 4), np.float32)
+    rgba[..., :3] = np.clip(base * shade[..., None], 0.0, 1.0)
+    return rgba
+
+
+def _print(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
+    """A pattern of dots, checks or stripes in a second colour."""
+    size, second = base.shape[0], random_colour(rng)
+    step = rng.uniform(7, 18)
+    x = np.arange(size, dtype=np.float32)[None, :] / np.float32(step)
+    y = np.arange(size, dtype=np.float32)[:, None] / np.float32(step)
+    kind = rng.integers(3)
+    if kind == 0:
+        field = np.sin(2 * np.pi * x) * np.sin(2 * np.pi * y) - 0.35
+    elif kind == 1:
+        field = np.sin(np.pi * x) * np.sin(np.pi * y)
+    else:
+        field = np.broadcast_to(np.sin(2 * np.pi * (y if rng.random() < 0.5 else x)), (size, size))
+    blend = np.clip(field * 6 + 0.5, 0, 1)[..., None].astype(np.float32)
+    return base + blend * (second - base)
+
+
+def _relief(style: str, rng: np.random.Generator) -> np.ndarray:
+    """(R,C) outward displacement in metres: pleats, centre crease and soft folds."""
+    down, across = np.linspace(0, 1, _ROWS)[:, None], np.linspace(-1, 1, _COLUMNS)[None, :]
+    folds = cv2.resize(rng.standard_normal((4, 6)), (_COLUMNS, _ROWS), interpolation=cv2.INTER_CUBIC)
+    relief = 0.0010 * folds
+    ripple = np.sin(2 * np.pi * (down * rng.uniform(2, 4) + rng.random()))
+    relief = relief + 0.0012 * np.abs(across) ** 3 * ripple
+    if style == "surgical":
+        relief = relief + 0.0012 * (1 - across**4) * np.cos(2 * np.pi * (down - 0.05) * 5.4)
+    elif style == "ffp":
+        relief = relief + 0.008 * np.clip(1 - np.abs(across) * 2.2, 0, 1) * np.sin(np.pi * down)
+    return relief.astype(np.float32)
+
+
+def _choose(sample: Sample, points: np.ndarray, style: str, rng: np.random.Generator) -> _Design:
+    """The edge height whose outline comes nearest to the target, or a usual one without a target."""
+    wide = bool(rng.random() < 0.5)
+    usual = int(rng.choice(len(_TOP_LEVELS), p=[0.06, 0.06, 0.12, 0.22, 0.24, 0.20, 0.10]))
+    if sample.target is None:
+        return _design(style, usual, wide)
+    designs = [_design(style, level, wide) for level in range(len(_TOP_LEVELS))]
+    outlines = [[place_warped(points, design.weights[design.rim])[:, :2]] for design in designs]
+    shares = outline_coverage(sample, outlines)
+    misses = np.abs(shares - sample.target)
+    # every height within five points of the target is as good: prefer the usual one among them
+    good = np.flatnonzero(misses <= max(misses.min() + 0.01, 0.05))
+    return designs[int(good[np.abs(good - usual).argmin()])]
+
+
+def medical_mask(sample: Sample, rng: np.random.Generator) -> Painted:
+    """A surgical, cloth or FFP mask from the nose to below the chin, with straps, folds and contact shadow.
+
+    With a target, the upper edge moves between the bridge of the nose and the upper lip to come near it.
+    """
+    points = sample.face_points
+    pose = fit_pose(points[:, :2])
+    light = estimate_light(sample.image, points, pose)
+    style = _STYLES[int(rng.choice(3, p=[0.55, 0.25, 0.20]))]
+    design = _choose(sample, points, style, rng)
+    texture = _texture(style, rng)
+    grid = place_warped(points, design.weights).reshape(_ROWS, _COLUMNS, 3)
+    normals = grid_normals(grid)
+    grid = grid + normals * np.array([1, -1, -1], np.float32) * (_relief(style, rng) * pose.scale)[..., None]
+    parts = [_surface(grid, grid_normals(grid), texture, light)]
+    colour = texture[..., :3].mean(axis=(0, 1)) if rng.random() < 0.4 else np.full(3, 0.92, np.float32)
+    strap_texture = np.ones((1, 1, 4), np.float32)
+    strap_texture[..., :3] = colour
+    for weights in design.straps:
+        band = place_warped(points, weights).reshape(2, -1, 3)
+        parts.append(_surface(band, grid_normals(band), strap_texture, light))
+    colours, alpha = paint_parts(parts, sample.height, sample.width)
+    extent = 0.09 * pose.scale
+    colours, alpha = blend_in(rng, sample.image, colours, alpha, extent)
+    shadow = contact_shadow(alpha, sample.face, extent, rng.uniform(0.2, 0.45))
+    return Painted(colours, alpha, shadow)
+
+
+def _surface(grid: np.ndarray, normals: np.ndarray, texture: np.ndarray, light: Light) -> Part:
+    rows, columns = grid.shape[:2]
+    return Part(
+        verts=grid.reshape(-1, 3),
+        faces=grid_faces(rows, columns),
+        uv=grid_uv(rows, columns),
+        light=light.shade(normals.reshape(-1, 3)),
+        gloss=np.zeros(rows * columns, np.float32),
+        texture=texture,
+    )

@@ -100,8 +100,9 @@ def rasterize(
     Raises:
         BackendError: the backend is unknown, not installed or not for this device; or the image is empty.
     """
-    if height < 1 or width < 1:
-        raise BackendError(f"cannot rasterize into {width} x {height} pixels; both sides must be at least 1")
+    if min(height, width, len(verts_px)) < 1:
+        size = f"{len(verts_px)} images of {width} x {height} pixels"
+        raise BackendError(f"cannot rasterize into {size}; all must be at least 1")
     draw = backends.load(backend, verts_px.device)
     verts = verts_px.detach().float()
     usable = torch.isfinite(verts).all(-1)
@@ -128,7 +129,9 @@ def surface_points(
     rows = faces.long().index_select(0, face) + (image * verts_px.shape[1])[:, None]
     corners = verts_px.reshape(-1, 3).index_select(0, rows.reshape(-1)).unflatten(0, (-1, 3))
     weights = edge_weights(corners, x, y)
-    return SurfacePoints(pixel, image, face, weights / weights.sum(-1, keepdim=True), (batch, height, width))
+    total = weights.sum(-1, keepdim=True)
+    bary = weights / torch.where(total == 0, torch.ones_like(total), total)
+    return SurfacePoints(pixel, image, face, bary, (batch, height, width))
 
 
 def interpolate(

@@ -23,6 +23,11 @@ def keys_to_faces(keys: Tensor) -> Tensor:
     return torch.where(keys == EMPTY_KEY, -1, keys & 0xFFFFFFFF)
 
 
+def wide(values: Tensor) -> Tensor:
+    """float64 where the device has it (Apple's GPUs do not)."""
+    return values if values.device.type == "mps" else values.double()
+
+
 def edge_weights(corners: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Barycentric weights times twice the signed area.
 
@@ -40,9 +45,9 @@ def fragments_from_faces(verts: Tensor, faces: Tensor, pix_to_face: Tensor) -> t
     bary = verts.new_zeros(batch, height, width, 3)
     zbuf = verts.new_full((batch, height, width), torch.inf)
     image, row, column = (pix_to_face >= 0).nonzero(as_tuple=True)
-    corners = verts[image[:, None], faces[pix_to_face[image, row, column]]]
+    corners = wide(verts[image[:, None], faces[pix_to_face[image, row, column]]])
     weights = edge_weights(corners, column + 0.5, row + 0.5)
     weights = weights / weights.sum(-1, keepdim=True)
-    bary[image, row, column] = weights
-    zbuf[image, row, column] = (weights * corners[..., 2]).sum(-1)
+    bary[image, row, column] = weights.to(bary.dtype)
+    zbuf[image, row, column] = (weights * corners[..., 2]).sum(-1).to(zbuf.dtype)
     return pix_to_face, bary, zbuf

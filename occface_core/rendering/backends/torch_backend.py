@@ -11,6 +11,7 @@ from occface_core.rendering.backends.common import (
     edge_weights,
     fragments_from_faces,
     keys_to_faces,
+    wide,
 )
 
 _PAIRS_PER_CHUNK = 1 << 21  # (triangle, pixel) pairs tested at once: about 300 MB of temporaries
@@ -27,8 +28,7 @@ def rasterize(
 
 def _image_keys(corners: Tensor, height: int, width: int, cull_back: bool) -> Tensor:
     """Smallest key of each pixel of one image; ``corners`` is (F, 3, 3)."""
-    # Apple's GPUs have no float64; there the edges are a little less exact.
-    corners = corners if corners.device.type == "mps" else corners.double()
+    corners = wide(corners)
     first, last, count = _pixel_boxes(corners, height, width, cull_back)
     keys = torch.full((height * width,), EMPTY_KEY, dtype=torch.int64, device=corners.device)
     drawn = count.nonzero().squeeze(1)

@@ -70,7 +70,7 @@ def register_asset(name: str, files: list[Path], folder: Path | None = None, **e
     folder = folder or weights_dir()
     path = folder / "manifest.json"
     # Read again just before writing: assets are built by separate commands.
-    manifest = load_manifest(folder) if path.exists() else {"version": 1, "assets": {}}
+    manifest: dict[str, Any] = load_manifest(folder) if path.exists() else {"version": 1, "assets": {}}
     described = [{"file": f.name, "bytes": f.stat().st_size, "sha256": sha256(f)} for f in files]
     manifest["assets"][name] = {"files": described, **entry}
     manifest["assets"] = dict(sorted(manifest["assets"].items()))

@@ -3,6 +3,8 @@
 Letters: B batch, V verts, F faces, L landmarks, K yaw bins.
 """
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -113,7 +115,7 @@ class LandmarkSet(nn.Module):
             raise AssetError(
                 f"this head has no {which!r} landmarks (it has {held}); a subset must hold their vertices"
             )
-        return self.points[name]
+        return cast(PointEmbedding, self.points[name])
 
     def vertex_ids(self, *which: str) -> Int[Tensor, "N"]:
         """All vertices that the named conventions touch, ascending; "68" includes the dynamic contour."""
@@ -124,7 +126,7 @@ class LandmarkSet(nn.Module):
 
     def remap(self, new_ids: Int[Tensor, "V"]) -> "LandmarkSet":
         """For a mesh whose vertices were renumbered (-1 = gone). Conventions that lost one are left out."""
-        points = {name: item.remap(new_ids) for name, item in self.points.items()}
+        points = {name: self.get(name).remap(new_ids) for name in self.points}
         contour = self.contour.remap(new_ids) if self.contour is not None else None
         if self.contour is not None and contour is None:
             points.pop("68", None)

@@ -5,6 +5,7 @@ rebuilt by numpy, chumpy and scipy.sparse objects become inert records of their 
 DECA's landmark file go through torch's own restricted reader, anything else is refused.
 """
 
+import importlib
 import io
 import pickle
 from collections import OrderedDict
@@ -112,7 +113,7 @@ def _rebuild_tensor(storage: Any, offset: int, size: Any, stride: Any, *_: objec
 
 
 def _allowed() -> dict[tuple[str, str], Any]:
-    multiarray = np._core.multiarray
+    multiarray = importlib.import_module("numpy._core.multiarray")
     numpy_names = {"ndarray": np.ndarray, "dtype": np.dtype}
     numpy_names |= {"_reconstruct": multiarray._reconstruct, "scalar": multiarray.scalar}
     table: dict[tuple[str, str], Any] = {

@@ -1,13 +1,36 @@
-"""Shared fixtures: the development folder, seeded generators."""
+"""Shared fixtures, and run-time checks of every annotated shape.
+
+Modules of the package are imported through jaxtyping's hook, so a call with a wrong shape or type fails the test
+that makes it. Modules that hold compiled kernels stay as they are: compilers cannot see through the wrapper.
+"""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+KERNELS = re.compile(r"^\s*(import|from) (numba|triton)\b", re.MULTILINE)
+
+
+def checked_modules() -> list[str]:
+    """Dotted names of the package's modules without kernels, the ones the hook wraps."""
+    names = []
+    for path in sorted((REPOSITORY / "occface_core").rglob("*.py")):
+        # A package's name would stand for everything in it.
+        if path.stem == "__init__" or KERNELS.search(path.read_text(encoding="utf-8")):
+            continue
+        names.append(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
+    return names
+
+
+# As static checkers do, take an int where a float is asked for.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(checked_modules(), CHECKER)
 
 
 @pytest.fixture(scope="session")

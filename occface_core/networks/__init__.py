@@ -1,1 +1,7 @@
-"""networks of OccFace."""
+"""Encoders, their optional heads, and safe checkpoints."""
+
+from occface_core.networks.backbones import BACKBONES
+from occface_core.networks.checkpoints import load_encoder, save_encoder
+from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
+
+__all__ = ["BACKBONES", "EncoderConfig", "EncoderOutput", "FaceEncoder", "load_encoder", "save_encoder"]

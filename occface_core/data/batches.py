@@ -1,0 +1,192 @@
+"""Training batches of clean photos and their occluded twins, a pure function of (seed, step).
+
+Because a batch depends on nothing but the seed and the step, a killed run resumes with exactly the batch it
+would have seen next, whatever the number of workers.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from occface_core.data.packed import PACK_SCALE, PackedPhotos
+from occface_core.data.crop import CROP_SCALE
+from occface_core.errors import ConfigError
+from occface_core.occlusion.api import occlude
+from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """How a batch is drawn. Angles in degrees, shifts and scales relative to the crop's side."""
+
+    batch_size: int = 64
+    size: int = 112
+    scale_jitter: float = 0.14
+    shift_jitter: float = 0.06
+    roll_jitter: float = 15.0
+    colour_jitter: float = 0.25
+    occlude: bool = False
+    family: str = "random"
+    clean_share: float = 0.2
+    coverage: tuple[float, float] = (0.1, 0.6)
+    duplicates: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
+        if not 0.0 <= self.clean_share <= 1.0:
+            raise ConfigError(f"clean_share {self.clean_share} must be within 0..1")
+        if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
+            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        if self.batch_size % self.duplicates:
+            raise ConfigError(f"batch_size {self.batch_size} is not a multiple of duplicates {self.duplicates}")
+
+
+@dataclass(frozen=True)
+class TwinBatch:
+    """Clean crops, occluded twins (equal to the clean ones where `occlude` is off), masks and landmarks.
+
+    Attributes:
+        clean, occluded: (B,3,S,S) RGB in [0,1].
+        face_mask: (B,1,S,S) 1 = face skin in the clean crop; `visible`: what the occluder leaves of it.
+        points: (B,468,2) MediaPipe landmarks, crop pixels.
+        coverage: (B,) share of the face hidden. `family`: name per image, "clean" where nothing was painted.
+        index: (B,) row in the pack.
+    """
+
+    clean: Float[Tensor, "B 3 S S"]
+    occluded: Float[Tensor, "B 3 S S"]
+    face_mask: Float[Tensor, "B 1 S S"]
+    visible: Float[Tensor, "B 1 S S"]
+    points: Float[Tensor, "B 468 2"]
+    coverage: Float[Tensor, "B"]
+    family: list[str]
+    index: Tensor
+
+    def to(self, device: torch.device | str) -> "TwinBatch":
+        """The same batch on `device`."""
+        moved = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        return TwinBatch(**moved)
+
+
+def jitter_matrix(rng: np.random.Generator, config: BatchConfig, pack_size: int) -> np.ndarray:
+    """2x3 affine from pack pixels to crop pixels: scale, roll and shift around the standard crop."""
+    scale = np.exp(rng.uniform(-1, 1) * config.scale_jitter)
+    side = pack_size * CROP_SCALE / PACK_SCALE * scale
+    angle = np.deg2rad(np.clip(rng.normal(0, 0.5), -1, 1) * config.roll_jitter)
+    shift = rng.uniform(-1, 1, 2) * config.shift_jitter * side
+    zoom = config.size / side
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    offset = config.size / 2 - linear @ (pack_size / 2 + shift)
+    return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Warp with pixel centres at +0.5 (OpenCV puts them at integers)."""
+    shifted = matrix.copy()
+    shifted[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
+    return cv2.warpAffine(image, shifted, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Gain, channel cast, gamma, saturation, now and then blur or noise: float32 in [0,1]."""
+    x = image.astype(np.float32) * np.float32(1 / 255)
+    if strength <= 0:
+        return x
+    gain = np.exp(rng.uniform(-1, 1) * strength) * np.exp(rng.normal(0, 0.25 * strength, 3))
+    x = np.clip(x * gain.astype(np.float32), 0, 1)
+    if rng.random() < 0.4:
+        x = x ** np.float32(np.exp(rng.uniform(-1, 1) * strength))
+    saturation = 0.0 if rng.random() < 0.06 else 1 + rng.uniform(-1, 1) * strength
+    grey = x.mean(axis=2, keepdims=True)
+    x = grey + np.float32(saturation) * (x - grey)
+    if rng.random() < 0.15:
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.5, 1.6))
+    if rng.random() < 0.25:
+        x = x + rng.normal(0, rng.uniform(0.005, 0.04), x.shape).astype(np.float32)
+    return np.clip(x, 0, 1)
+
+
+class TwinSampler:
+    """Map-style dataset whose item i is the whole batch of step i.
+
+    Args:
+        packed: crops with at least 468 MediaPipe landmarks each.
+        config: batch settings.
+        seed: run seed.
+        mirror: (468,) index of each landmark's mirror image, for horizontal flips.
+        mean_points: (468,3) landmarks of the mean head, metres, to give 2D landmarks a depth.
+        augment: off for evaluation: no jitter, no flips, photos in order.
+    """
+
+    def __init__(self, packed: PackedPhotos, config: BatchConfig, *, seed: int, mirror: np.ndarray,
+                 mean_points: Tensor, augment: bool = True) -> None:
+        if packed.points.shape[1] < 468:
+            raise ConfigError(f"training needs 468 MediaPipe landmarks per photo, got {packed.points.shape[1]}")
+        self.packed, self.config, self.seed, self.augment = packed, config, seed, augment
+        self.mirror, self.mean_points = mirror, mean_points
+        self.photos_per_batch = config.batch_size // config.duplicates
+
+    def __len__(self) -> int:
+        return -(-len(self.packed) // self.photos_per_batch)
+
+    def indices(self, step: int) -> np.ndarray:
+        """Rows of the pack in this step's batch: consecutive slices of a fresh permutation per epoch."""
+        n, k = len(self.packed), self.photos_per_batch
+        if not self.augment:
+            rows = np.arange(step * k, min((step + 1) * k, n))
+        else:
+            places = np.arange(step * k, (step + 1) * k)
+            epochs = places // n
+            orders = {e: np.random.default_rng([self.seed, 1, int(e)]).permutation(n) for e in np.unique(epochs)}
+            rows = np.array([orders[e][p % n] for e, p in zip(epochs, places, strict=True)])
+        return np.repeat(rows, self.config.duplicates)
+
+    def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        config = self.config
+        if not self.augment:
+            config = BatchConfig(size=config.size, scale_jitter=0, shift_jitter=0, roll_jitter=0, colour_jitter=0)
+        matrix = jitter_matrix(rng, config, self.packed.size)
+        image = warp(self.packed.images[row], matrix, config.size)
+        points = self.packed.points[row, :468] @ matrix[:, :2].T + matrix[:, 2]
+        if self.augment and rng.random() < 0.5:
+            image = image[:, ::-1]
+            points = points[self.mirror]
+            points[:, 0] = config.size - points[:, 0]
+        return colour_jitter(image, rng, config.colour_jitter), points.astype(np.float32)
+
+    def __getitem__(self, step: int) -> TwinBatch:
+        rows = self.indices(step)
+        crops = []
+        for i, row in enumerate(rows):
+            # Duplicates of one photo share their crop: only the occluder differs.
+            key = i // self.config.duplicates
+            if i % self.config.duplicates:
+                crops.append(crops[-1])
+            else:
+                crops.append(self._crop(int(row), np.random.default_rng([self.seed, 2, step, key])))
+        clean = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).contiguous()
+        points = torch.from_numpy(np.stack([c[1] for c in crops]))
+        size = self.config.size
+        face = face_mask_from_points(points, size, size)
+        index = torch.from_numpy(rows)
+        if not self.config.occlude:
+            zero = torch.zeros(len(rows))
+            return TwinBatch(clean, clean, face, face, points, zero, ["clean"] * len(rows), index)
+        return self._occluded(step, clean, face, points, index)
+
+    def _occluded(self, step: int, clean: Tensor, face: Tensor, points: Tensor, index: Tensor) -> TwinBatch:
+        generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, 3, step]).integers(2**62)))
+        points3d = estimate_depth(points, mean_points=self.mean_points)
+        result = occlude(clean, face, points=points3d, family=self.config.family, coverage=self.config.coverage,
+                         generator=generator, other_images=clean.flip(0))
+        keep = torch.rand(len(clean), generator=generator) < self.config.clean_share
+        pick = keep[:, None, None, None]
+        family = ["clean" if k else f for k, f in zip(keep.tolist(), result.family, strict=True)]
+        return TwinBatch(clean, torch.where(pick, clean, result.image), face, torch.where(pick, face, result.mask),
+                         points, torch.where(keep, torch.zeros_like(result.coverage), result.coverage), family, index)

@@ -1,0 +1,153 @@
+"""Decode a photo set once into same-sized crops, so that training never waits for JPEG decoding."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from occface_core.data.crop import CROP_SCALE, crop_image, square_from_box
+from occface_core.data.landmarks import ibug68, landmark_box
+from occface_core.data.photos import PhotoRecord, PhotoSet, decode
+from occface_core.errors import DataError, OccFaceError
+
+log = logging.getLogger(__name__)
+
+PACK_SIZE = 176
+PACK_SCALE = CROP_SCALE * 1.3  # room for the training jitter around the standard crop
+
+
+@dataclass(frozen=True)
+class PackedPhotos:
+    """Crops with landmarks in crop pixels.
+
+    Attributes:
+        images: (N,P,P,3) RGB, possibly memory-mapped.
+        points: (N,L,2) float32 landmarks, pixels of the crop.
+        names: photo names; identities, labels: strings as in the photo set.
+        skipped: (name, reason) of photos that could not be used.
+    """
+
+    images: UInt8[np.ndarray, "N P P 3"]
+    points: Float[np.ndarray, "N L 2"]
+    names: list[str]
+    identities: list[str]
+    labels: list[str]
+    skipped: list[tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getstate__(self) -> dict:
+        # A memory map would be pickled with all its pixels; worker processes reopen the file instead.
+        state = dict(self.__dict__)
+        if isinstance(self.images, np.memmap) and self.images.filename:
+            state["images"] = Path(self.images.filename)
+        return state
+
+    def __setstate__(self, state: dict) -> None:
+        if isinstance(state["images"], Path):
+            state["images"] = np.load(state["images"], mmap_mode="r", allow_pickle=False)
+        self.__dict__.update(state)
+
+    @property
+    def size(self) -> int:
+        """Side P of the crops, pixels."""
+        return int(self.images.shape[1])
+
+
+def points_box68(points: Float[np.ndarray, "L 2"]) -> Float[np.ndarray, "4"]:
+    """The 68-landmark box, from 68 iBUG points or from 468/478 MediaPipe points."""
+    return landmark_box(points if len(points) == 68 else ibug68(points)).astype(np.float64)
+
+
+def pack_photo(record: PhotoRecord, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Crop one photo: (size,size,3) uint8 and its points in crop pixels (float32)."""
+    transform = square_from_box(points_box68(record.points), PACK_SCALE)
+    image = crop_image(decode(record), transform, size, padding="edge")
+    return image, transform.apply(record.points, size).astype(np.float32)
+
+
+def pack(photos: PhotoSet, *, size: int = PACK_SIZE, limit: int | None = None, threads: int = 4,
+         progress: Callable[[Iterable], Iterable] = iter) -> PackedPhotos:
+    """Decode and crop a photo set. Photos that fail are skipped, counted and named, never fatal.
+
+    Raises:
+        DataError: no photo at all could be read.
+    """
+    records = photos.records[:limit]
+    kept: list[PhotoRecord] = []
+    skipped: list[tuple[str, str]] = []
+    images = np.empty((len(records), size, size, 3), np.uint8)
+    points = np.empty((len(records), len(records[0].points), 2), np.float32)
+
+    def one(record: PhotoRecord) -> tuple[np.ndarray, np.ndarray] | str:
+        try:
+            return pack_photo(record, size)
+        except (OccFaceError, OSError) as error:
+            return str(error)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for record, result in progress(zip(records, pool.map(one, records), strict=True)):
+            if isinstance(result, str):
+                skipped.append((record.name, result))
+                log.warning("skipped %s: %s", record.name, result)
+                continue
+            images[len(kept)], points[len(kept)] = result
+            kept.append(record)
+    if not kept:
+        raise DataError(f"none of {len(records)} photos could be read; first: {skipped[0][0]}: {skipped[0][1]}")
+    n = len(kept)
+    return PackedPhotos(images[:n], points[:n], [r.name for r in kept], [r.identity for r in kept],
+                        [r.label for r in kept], skipped)
+
+
+def save_pack(packed: PackedPhotos, folder: Path) -> None:
+    """Write a pack as plain arrays plus JSON; nothing in it needs unpickling."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "images.npy", packed.images)
+    np.save(folder / "points.npy", packed.points)
+    meta = {"names": packed.names, "identities": packed.identities, "labels": packed.labels,
+            "skipped": packed.skipped}
+    # Written last: its presence marks the pack as complete after a kill at any moment.
+    temporary = folder / "pack.json.tmp"
+    temporary.write_text(json.dumps(meta))
+    temporary.rename(folder / "pack.json")
+
+
+def load_pack(folder: Path) -> PackedPhotos:
+    """Read a pack written by `save_pack`, images memory-mapped.
+
+    Raises:
+        DataError: it is incomplete or damaged.
+    """
+    try:
+        meta = json.loads((folder / "pack.json").read_text())
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        points = np.load(folder / "points.npy", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder}: not a complete photo pack, delete it to rebuild: {error}") from error
+    if not len(images) == len(points) == len(meta["names"]):
+        raise DataError(f"{folder}: {len(images)} images, {len(points)} landmark sets, {len(meta['names'])} names")
+    return PackedPhotos(images, points, meta["names"], meta["identities"], meta["labels"],
+                        [tuple(s) for s in meta["skipped"]])
+
+
+def cached_pack(photos: PhotoSet, cache: Path, *, size: int = PACK_SIZE, limit: int | None = None,
+                progress: Callable[[Iterable], Iterable] = iter) -> PackedPhotos:
+    """`pack`, remembered in `cache` under a key of names, landmarks, size and limit."""
+    digest = hashlib.sha256(f"{size}:{limit}:{PACK_SCALE}".encode())
+    for record in photos.records[:limit]:
+        digest.update(record.name.encode())
+        digest.update(np.ascontiguousarray(record.points).tobytes())
+    folder = cache / digest.hexdigest()[:16]
+    if (folder / "pack.json").is_file():
+        return load_pack(folder)
+    packed = pack(photos, size=size, limit=limit, progress=progress)
+    save_pack(packed, folder)
+    return packed

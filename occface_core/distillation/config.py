@@ -1,0 +1,97 @@
+"""One frozen, validated configuration for every recipe."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from occface_core.errors import ConfigError
+from occface_core.networks.backbones import BACKBONES
+
+RECIPES: tuple[str, ...] = ("teacher", "learner", "damior")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything a run depends on. A run with the same config and data gives the same losses.
+
+    Attributes:
+        recipe: one of `RECIPES`.
+        out: run folder: checkpoints, metrics.json, losses.csv, sample sheets.
+        photos: folder of photos with landmarks (tar shards or images), or None: synthetic renders alone.
+        split: shard prefix or sub-folder to train on; `dev_split` is measured, never trained on.
+        teacher: checkpoint path or asset name; distillation recipes need it.
+        start_from: checkpoint to start from (a student starts from its teacher unless this says "scratch").
+        minutes: time budget; the learning rate falls to zero at its end.
+        steps: stop after so many steps instead (exact reruns); 0 means by time.
+        code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
+        synthetic_share: part of each batch that is rendered with exact truth.
+        occluder_family: "random", "irrational", "empirical" or one family's name.
+    """
+
+    recipe: str = "teacher"
+    out: Path = Path("runs/teacher")
+    photos: Path | None = None
+    split: str = "train"
+    dev_split: str = "dev"
+    cache: Path = Path("runs/cache")
+    limit: int | None = None
+    teacher: str = "teacher"
+    start_from: str = ""
+    backbone: str = "resnet18"
+    input_size: int = 112
+    mask_size: int = 56
+    minutes: float = 30.0
+    steps: int = 0
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.03
+    seed: int = 0
+    workers: int = 1
+    precision: str = "32-true"
+    device: str = "auto"
+    devices: int = 1
+    code_loss: str = "plain"
+    synthetic_share: float = 0.2
+    photometric: float = 1.0
+    occluder_family: str = "random"
+    coverage: tuple[float, float] = (0.1, 0.6)
+    clean_share: float = 0.2
+    checkpoint_minutes: float = 5.0
+    log_every: int = 20
+    dev_limit: int = 512
+
+    def __post_init__(self) -> None:
+        choices = {"recipe": RECIPES, "backbone": BACKBONES, "code_loss": ("plain", "normalised")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+        if self.minutes <= 0 and self.steps <= 0:
+            raise ConfigError(f"minutes is {self.minutes}: give a positive time budget, or a number of steps")
+        if not 0.0 <= self.synthetic_share <= 1.0:
+            raise ConfigError(f"synthetic_share {self.synthetic_share} must be within 0..1")
+        if self.batch_size < 2:
+            raise ConfigError(f"batch_size {self.batch_size}: batch normalisation needs at least 2")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
+        if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
+            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+
+    @property
+    def synthetic_count(self) -> int:
+        """Rendered images per batch; all of them when there are no photos."""
+        return self.batch_size if self.photos is None else round(self.batch_size * self.synthetic_share)
+
+    def to_dict(self) -> dict:
+        """JSON-ready values."""
+        return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
+
+    def replace(self, **changes: object) -> "TrainConfig":
+        """A copy with some values changed.
+
+        Raises:
+            ConfigError: a name is unknown.
+        """
+        unknown = set(changes) - {f.name for f in fields(self)}
+        if unknown:
+            raise ConfigError(f"unknown settings: {', '.join(sorted(unknown))}")
+        return replace(self, **changes)  # type: ignore[arg-type]

@@ -1,0 +1,171 @@
+"""FaceEncoder: a photo crop in, a named face code out, with optional visible-face mask and uncertainty.
+
+The regression head is DECA's (features -> 1024 -> ReLU -> code, Feng et al., SIGGRAPH 2021); the code is
+`code_mean + code_scale * raw`, so that every raw output lives near N(0, 1) whatever unit its group has.
+"""
+
+from dataclasses import asdict, dataclass, field
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from occface_core.errors import ConfigError
+from occface_core.morphable.parameters import DECA_236, FaceParameters, layout
+from occface_core.networks.backbones import BACKBONES, build_backbone
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """What a checkpoint must know to rebuild its network."""
+
+    backbone: str = "resnet18"
+    input_size: int = 112
+    layout: str = DECA_236.name
+    head: str = "open"
+    mask_size: int = 0  # 0: no visible-face mask head; else the side of its output, a multiple of 8
+    sigma_regions: tuple[str, ...] = field(default=())  # regions whose uncertainty (mm) is predicted
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ConfigError(f"unknown backbone {self.backbone!r}; choose one of {', '.join(BACKBONES)}")
+        if not 64 <= self.input_size <= 512:
+            raise ConfigError(f"input_size {self.input_size} is outside 64..512")
+        if self.mask_size < 0 or self.mask_size % 8:
+            raise ConfigError(f"mask_size {self.mask_size} must be 0 or a multiple of 8")
+
+    def to_dict(self) -> dict:
+        return asdict(self) | {"sigma_regions": list(self.sigma_regions)}
+
+
+@dataclass(frozen=True)
+class EncoderOutput:
+    """One batch of predictions. `log_sigma` is the natural log of millimetres, one per named region."""
+
+    params: FaceParameters
+    code: Float[Tensor, "B N"]
+    features: Float[Tensor, "B C"]
+    mask_logits: Float[Tensor, "B 1 M M"] | None = None
+    log_sigma: Float[Tensor, "B R"] | None = None
+
+
+class _Bounded(torch.autograd.Function):
+    """Clamp whose gradient survives outside the bounds when it points back inside.
+
+    A plain clamp kills the gradient there, and an expression once pushed below 0 would never return.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        ctx.bounds = (low, high)
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
+        stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
+        return grad.masked_fill(stuck, 0.0), None, None
+
+
+class MaskHead(nn.Module):
+    """A small feature-pyramid decoder: lateral 1x1 convolutions summed top-down, logits at `size`."""
+
+    def __init__(self, channels: list[int], size: int, width: int = 32) -> None:
+        super().__init__()
+        self.size = size
+        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
+        self.smooth = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
+            nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2),
+        )
+
+    def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B 1 M M"]:
+        x = self.lateral[-1](pyramid[-1])
+        for conv, level in zip(list(self.lateral)[-2::-1], pyramid[-2::-1], strict=True):
+            x = F.interpolate(x, size=level.shape[-2:], mode="bilinear", align_corners=False) + conv(level)
+        logits = self.smooth(x)
+        return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+
+def default_code_statistics() -> tuple[Float[Tensor, "236"], Float[Tensor, "236"]]:
+    """Mean and scale per code entry for the 236 layout on a crop 1.5 times the 68-point box.
+
+    Camera: a 0.15 m wide face fills two thirds of an image that spans 2, hence s near 9. Light: only the
+    constant band, whose factor is 1/sqrt(4 pi), lit so that shading is 1.
+    """
+    mean, scale = torch.zeros(DECA_236.size), torch.ones(DECA_236.size)
+    s = DECA_236.slices
+    scale[s["exp"]] = 0.3
+    mean[s["exp"]] = 0.05
+    scale[s["pose"]] = 0.3
+    cam = s["cam"].start
+    mean[cam], scale[cam] = 9.0, 1.0
+    scale[cam + 1 : cam + 3] = 0.02
+    light = s["light"].start
+    mean[light : light + 3] = 3.5
+    scale[s["light"]] = 0.4
+    return mean, scale
+
+
+class FaceEncoder(nn.Module):
+    """Teacher and student network.
+
+    Args:
+        config: backbone, input size, layout and optional heads.
+        expression_bounds: (low, high) of every expression coefficient, or None for an unbounded basis (FLAME).
+    """
+
+    def __init__(self, config: EncoderConfig, *, expression_bounds: tuple[float, float] | None = (0.0, 1.0)) -> None:
+        super().__init__()
+        self.config = config
+        self.layout = layout(config.layout)
+        self.expression_bounds = expression_bounds
+        self.backbone = build_backbone(config.backbone)
+        width = self.backbone.feature_size
+        self.layers = nn.Sequential(nn.Linear(width, 1024), nn.ReLU(inplace=True), nn.Linear(1024, self.layout.size))
+        nn.init.normal_(self.layers[2].weight, std=1e-3)
+        nn.init.zeros_(self.layers[2].bias)
+        mean, scale = default_code_statistics()
+        if self.layout.size != mean.numel():
+            raise ConfigError(f"FaceEncoder predicts the {DECA_236.name} layout, not {self.layout.name}")
+        self.register_buffer("code_mean", mean)
+        self.register_buffer("code_scale", scale)
+        self.mask_head = MaskHead(self.backbone.pyramid_channels, config.mask_size) if config.mask_size else None
+        regions = len(config.sigma_regions)
+        self.sigma_head = nn.Linear(width, regions) if regions else None
+        # Calibration measured after training: sigma is multiplied by this, per region.
+        self.register_buffer("sigma_scale", torch.ones(regions))
+
+    def forward(self, image: Float[Tensor, "B 3 S S"]) -> EncoderOutput:
+        """Predict from RGB crops in [0,1]; other sizes than `config.input_size` are resized."""
+        return self.assemble(self.tensors(image))
+
+    def tensors(self, image: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
+        """`forward` as plain tensors by name, for wrappers that hook into a module's output."""
+        size = self.config.input_size
+        if image.shape[-1] != size:
+            image = F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+        # Centred input trains faster from scratch; DECA's RGB/255 is what the caller gives.
+        features, pyramid = self.backbone((image - 0.5) * 4.0)
+        result = {"code": self.decode_raw(self.layers(features)), "features": features}
+        if self.mask_head is not None:
+            result["mask_logits"] = self.mask_head(pyramid)
+        if self.sigma_head is not None:
+            result["log_sigma"] = self.sigma_head(features) + self.sigma_scale.log()
+        return result
+
+    def assemble(self, tensors: dict[str, Tensor]) -> EncoderOutput:
+        """Name the parameters in what `tensors` returned."""
+        return EncoderOutput(FaceParameters.from_code(tensors["code"], self.layout), **tensors)
+
+    def decode_raw(self, raw: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
+        """Scale raw outputs to the code's units and bound the expression."""
+        code = self.code_mean + self.code_scale * raw
+        if self.expression_bounds is None:
+            return code
+        s = self.layout.slices["exp"]
+        low, high = self.expression_bounds
+        return torch.cat([code[:, : s.start], _Bounded.apply(code[:, s], low, high), code[:, s.stop :]], dim=1)

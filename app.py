@@ -1,0 +1,12 @@
+"""Starts the OccFace app: `python app.py`. Also the entry point of the Hugging Face Space."""
+
+import os
+
+# Read by Gradio when it is imported: without it, it asks a server about new versions.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from demo.assets import launch_options  # noqa: E402
+from demo.interface import create_app  # noqa: E402
+
+if __name__ == "__main__":
+    create_app().launch(**launch_options())

@@ -1,0 +1,1 @@
+"""The browser app: Gradio layout, callbacks and Plotly figures over `occface_core`."""

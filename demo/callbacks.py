@@ -1,0 +1,181 @@
+"""What happens when something is clicked. Every problem becomes a readable notice and the app goes on."""
+
+import functools
+import html
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from demo import heads, report
+from demo.engine import Comparison, Covered, Engine, Photo
+from demo.examples import Example, astronaut, renders
+from demo.exports import Exports
+from occface_core.data.images import as_image, load_image
+from occface_core.errors import OccFaceError
+
+log = logging.getLogger(__name__)
+NO_PHOTO = "Choose a photo first: upload one, or click an example."
+NO_PAINT = "Nothing is painted yet. Draw over the face with the brush, or use the tab with objects."
+FILE_TYPES = ("obj", "ply", "glb")
+
+
+def readable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turn errors into notices and leave what is on the page as it is.
+
+    Expected errors (bad photo, no face, missing weights) show their own message. Anything else is logged with
+    its traceback and shown as a general sentence, without internals.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except OccFaceError as error:
+            # Messages hold file names chosen by visitors, and notices are HTML.
+            gr.Warning(html.escape(str(error)), title="That did not work")
+        except Exception:
+            log.exception("%s failed", function.__name__)
+            gr.Warning("Something unexpected went wrong. Please try again or use another photo.")
+        return gr.skip()
+
+    return wrapper
+
+
+class Callbacks:
+    """The app's actions, over one engine shared by all sessions.
+
+    Args:
+        engine: Models.
+        make_examples: Examples besides the astronaut; by default renders of the open head.
+    """
+
+    def __init__(
+        self, engine: Engine, make_examples: Callable[[Engine], Sequence[Example]] | None = None
+    ) -> None:
+        self.engine = engine
+        self.exports = Exports()
+        self._make_examples = make_examples or _open_head_renders
+
+    @functools.cached_property
+    def examples(self) -> list[Example]:
+        """All examples; without the open head's files only the portrait remains."""
+        try:
+            return [astronaut(), *self._make_examples(self.engine)]
+        except OccFaceError:
+            log.exception("the computer-made examples could not be rendered")
+            return [astronaut()]
+
+    @readable
+    def show_examples(self) -> Any:
+        """Fill the gallery."""
+        return [(example.pixels, example.name) for example in self.examples]
+
+    def open_upload(self, path: str | None) -> tuple[Any, ...]:
+        """An uploaded file: picture shown, photo, editor, status."""
+        return self._open(lambda: load_image(path), found=path is not None)
+
+    def open_example(self, chosen: gr.SelectData) -> tuple[Any, ...]:
+        """A click in the gallery."""
+        return self.open_numbered(chosen.index)
+
+    def open_first(self) -> tuple[Any, ...]:
+        """The portrait, so that a new visitor sees something at once."""
+        return self.open_numbered(0)
+
+    def open_numbered(self, index: int) -> tuple[Any, ...]:
+        """Example number `index`."""
+        return self._open(lambda: self.examples[index].pixels)
+
+    def _open(self, read: Callable[[], Any], *, found: bool = True) -> tuple[Any, ...]:
+        empty = (gr.skip(), None, _editor(None), "")
+        if not found:
+            return empty
+        opened = self._opened(read)
+        # After a failure no photo is open: reconstructing the last one under the new picture would mislead.
+        return empty if opened == gr.skip() else opened
+
+    @readable
+    def _opened(self, read: Callable[[], Any]) -> tuple[Any, ...]:
+        loaded = read()
+        notes = getattr(loaded, "notes", ())
+        photo = self.engine.open_photo(getattr(loaded, "pixels", loaded))
+        for note in notes:
+            gr.Info(html.escape(note))
+        if photo.faces_found > 1:
+            gr.Info(f"{photo.faces_found} faces found. The largest one is used.")
+        return photo.pixels, photo, _editor(photo.pixels), report.opened(photo)
+
+    def close(self) -> tuple[Any, ...]:
+        """The photo was removed."""
+        return None, _editor(None), ""
+
+    @readable
+    def cover(self, photo: Photo | None, family: str, percent: float, variant: float) -> Any:
+        """Put an object over the face: picture, state, caption."""
+        if photo is None:
+            return None, None, ""
+        covered = self.engine.cover(photo, family, float(percent) / 100, seed=int(variant))
+        return covered.pixels, covered, report.covered(covered)
+
+    @readable
+    def reconstruct(
+        self, photo: Photo | None, covered: Covered | None, mode: str, editor: dict[str, Any] | None
+    ) -> Any:
+        """All three heads: viewer, overlay, numbers, files, state."""
+        if photo is None:
+            gr.Info(NO_PHOTO)
+            return gr.skip()
+        if mode == "paint":
+            layers = paint_layers(editor)
+            if not any((layer[..., 3] > 0).any() for layer in layers):
+                gr.Info(NO_PAINT)
+                return gr.skip()
+            covered = self.engine.paint(photo, layers)
+        if covered is None:
+            gr.Info(NO_PHOTO)
+            return gr.skip()
+        return self._results(self.engine.compare(photo, covered), covered)
+
+    def _results(self, comparison: Comparison, covered: Covered) -> tuple[Any, ...]:
+        head = self.engine.head
+        compared = heads.Heads(comparison, head)
+        files = self.exports.write(comparison.student, head, FILE_TYPES)
+        picture = heads.overlay(covered.pixels, comparison.student, head)
+        buttons = [gr.update(value=path, interactive=True) for path in files]
+        message = json.dumps(compared.message(), separators=(",", ":"))
+        summary = report.summary(compared, comparison.coverage)
+        return message, picture, summary, report.numbers(compared, comparison), comparison, *buttons
+
+    @readable
+    def animate(self, comparison: Comparison | None, jaw: float, *strengths: float) -> Any:
+        """Move the student's head: a message with new positions for the viewer."""
+        if comparison is None:
+            gr.Info("Reconstruct a face first; then the sliders move it.")
+            return gr.skip()
+        actions = dict(zip(heads.ACTIONS, map(float, strengths), strict=True))
+        verts = heads.animated(comparison.student, self.engine.head, jaw=float(jaw), actions=actions)
+        return json.dumps(heads.figures.animation_message(verts, heads.STUDENT_PANEL), separators=(",", ":"))
+
+
+def paint_layers(editor: dict[str, Any] | None) -> list[np.ndarray]:
+    """RGBA layers of an ImageEditor value. API callers may leave out any part, the composite above all."""
+    layers = (editor or {}).get("layers") or []
+    return [
+        np.asarray(layer) for layer in layers if layer is not None and np.ndim(layer) == 3 and layer.shape[2] == 4
+    ]
+
+
+def _editor(pixels: np.ndarray | None) -> Any:
+    if pixels is None:
+        return None
+    return {"background": as_image(pixels), "layers": [], "composite": None}
+
+
+def _open_head_renders(engine: Engine) -> list[Example]:
+    from occface_core.morphable.albedo import AlbedoModel  # its file is read here, on first use
+
+    return renders(engine.head, AlbedoModel.load())

@@ -1,0 +1,210 @@
+"""What the app computes: open a photo, cover the face, reconstruct it with teacher and student.
+
+Models are made on first use and kept; several browser sessions may share one engine.
+
+Letters: V verts, F faces, H W image.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from occface_core.errors import NoFaceError
+from occface_core.morphable.head_model import HeadModel
+from occface_core.occlusion import face_mask_from_points, occlude
+from occface_core.pipeline.detection import Detection, FaceDetector
+from occface_core.pipeline.reconstructor import FaceReconstructor, Reconstruction
+
+log = logging.getLogger(__name__)
+WORKING_SIDE = 768  # longest side the app works at; the networks see a far smaller crop
+
+
+class Reconstructor(Protocol):
+    """What the app needs of `FaceReconstructor`."""
+
+    def reconstruct(
+        self, image: np.ndarray, *, box: Float[np.ndarray, "4"] | None = None, refine: bool | None = None
+    ) -> Reconstruction: ...
+
+
+class Detector(Protocol):
+    """What the app needs of `FaceDetector`."""
+
+    def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> Sequence[Detection]: ...
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An opened photo.
+
+    Attributes:
+        pixels: (H,W,3) uint8, upright, at most `WORKING_SIDE` on its longest side.
+        box: (4,) x0, y0, x1, y1 of the face in the uncovered photo, fitted to the teacher's landmarks there;
+            kept while the face is covered.
+        faces_found: How many faces the detector saw.
+        clean: The teacher's reconstruction of the uncovered photo: the reference.
+        points: (468,3) face points, pixels and relative depth.
+        face: (H,W) float32, 1 = face.
+        seconds: Time of detection and of the teacher.
+    """
+
+    pixels: np.ndarray
+    box: np.ndarray
+    faces_found: int
+    clean: Reconstruction
+    points: np.ndarray
+    face: np.ndarray
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A photo with something in front of the face.
+
+    Attributes:
+        pixels: (H,W,3) uint8.
+        coverage: Share of the face that is hidden, [0,1].
+    """
+
+    pixels: np.ndarray
+    coverage: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Three reconstructions of one face, and how long they took in seconds."""
+
+    reference: Reconstruction
+    teacher: Reconstruction
+    student: Reconstruction
+    coverage: float
+    seconds: dict[str, float]
+
+
+def fit_working_size(pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Shrink a photo so that its longest side is at most `WORKING_SIDE`; small ones stay as they are."""
+    height, width = pixels.shape[:2]
+    scale = WORKING_SIDE / max(height, width)
+    if scale >= 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+class Engine:
+    """Models, made once when first needed.
+
+    Args:
+        make_reconstructor: Name ("teacher" or "student") -> reconstructor.
+        make_detector: Makes the face detector.
+        load_head: Loads the head model.
+    """
+
+    def __init__(
+        self,
+        make_reconstructor: Callable[[str], Reconstructor] = FaceReconstructor,
+        make_detector: Callable[[], Detector] = FaceDetector,
+        load_head: Callable[[], HeadModel] = HeadModel.load,
+    ) -> None:
+        self._makers: dict[str, Callable[[], Any]] = {
+            "teacher": lambda: make_reconstructor("teacher"),
+            "student": lambda: make_reconstructor("student"),
+            "detector": make_detector,
+            "head": load_head,
+        }
+        self._made: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    def _get(self, name: str) -> Any:
+        # One lock for all: two sessions that arrive together must not load the same weights twice.
+        with self._lock:
+            if name not in self._made:
+                self._made[name] = self._makers[name]()
+            return self._made[name]
+
+    @property
+    def head(self) -> HeadModel:
+        """The head all reconstructions share."""
+        return self._get("head")
+
+    def warm_up(self, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Load everything and compile the rasterizer on a photo, so that the first visitor does not wait."""
+        photo = self.open_photo(pixels)
+        self.compare(photo, self.cover(photo, "random_shape", 0.3, seed=0))
+
+    def open_photo(self, pixels: UInt8[np.ndarray, "H W 3"]) -> Photo:
+        """Find the largest face and reconstruct it.
+
+        Raises:
+            NoFaceError: No face in the photo.
+        """
+        pixels = fit_working_size(pixels)
+        start = time.perf_counter()
+        found = self._get("detector").detect(pixels)
+        if not found:
+            raise NoFaceError(
+                "No face found in this photo. Choose one where the face is larger, upright and not yet covered."
+            )
+        largest = max(found, key=lambda item: float(np.prod(np.subtract(item.box[2:], item.box[:2]))))
+        box = np.asarray(largest.box, dtype=np.float64)
+        detected = time.perf_counter()
+        clean = self._get("teacher").reconstruct(pixels, box=box, refine=True)
+        seconds = {"detection": detected - start, "reference": time.perf_counter() - detected}
+        points = self._face_points(clean)
+        face = face_mask_from_points(torch.from_numpy(points[None, :, :2]), *pixels.shape[:2])
+        return Photo(pixels, clean.box, len(found), clean, points, face[0, 0].numpy(), seconds)
+
+    def cover(self, photo: Photo, family: str, coverage: float, seed: int) -> Covered:
+        """Put an object of a family in front of the face.
+
+        Args:
+            family: One of `occface_core.occlusion.FAMILIES`.
+            coverage: Share of the face to hide; objects of fixed size come as near as they can.
+            seed: Same seed, same object.
+        """
+        result = occlude(
+            torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255,
+            torch.from_numpy(photo.face)[None, None],
+            points=torch.from_numpy(photo.points)[None],
+            family=family,
+            coverage=(coverage, coverage),
+            generator=torch.Generator().manual_seed(seed),
+        )
+        pixels = (result.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        return Covered(pixels, float(result.coverage[0]))
+
+    def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:
+        """Cover the face with brush strokes: RGBA layers over the photo, of the photo's size or rescaled to it."""
+        height, width = photo.pixels.shape[:2]
+        picture, clear = photo.pixels.astype(np.float32), np.ones((height, width), np.float32)
+        for layer in layers:
+            if layer.shape[:2] != (height, width):
+                layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
+            alpha = layer[..., 3].astype(np.float32) / 255
+            picture = picture + alpha[..., None] * (layer[..., :3] - picture)
+            clear *= 1 - alpha
+        total = float(photo.face.sum())
+        coverage = float((photo.face * (1 - clear)).sum()) / total if total else 0.0
+        return Covered(np.rint(picture).astype(np.uint8), coverage)
+
+    def compare(self, photo: Photo, covered: Covered) -> Comparison:
+        """Reconstruct the covered photo with teacher and student, at the box found before it was covered."""
+        results, seconds = {}, dict(photo.seconds)
+        for name in ("teacher", "student"):
+            model = self._get(name)
+            start = time.perf_counter()
+            results[name] = model.reconstruct(covered.pixels, box=photo.box)
+            seconds[name] = time.perf_counter() - start
+        return Comparison(photo.clean, results["teacher"], results["student"], covered.coverage, seconds)
+
+    def _face_points(self, result: Reconstruction) -> Float[np.ndarray, "468 3"]:
+        verts = torch.from_numpy(result.verts_image)[None]
+        return self.head.landmarks(verts, "468")[0].numpy()

@@ -1,0 +1,163 @@
+"""From reconstructions to what the app shows: heads side by side, distances, overlay, animation.
+
+Heads are shown upright (global rotation removed), so that differences are differences of face and
+expression, not of pose. Letters: V verts, F faces, H W image.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from demo import figures
+from demo.engine import Comparison
+from occface_core.geometry.mesh import vertex_normals
+from occface_core.morphable.albedo import vertex_uv
+from occface_core.morphable.head_model import HeadModel
+from occface_core.morphable.parameters import FaceParameters, layout
+from occface_core.pipeline.reconstructor import Reconstruction
+from occface_core.rendering.rasterizer import interpolate, rasterize
+
+STUDENT_PANEL = 2
+MAX_JAW = 0.42  # radians, mouth wide open
+# Slider -> ARKit actions it drives, both sides together.
+ACTIONS: Mapping[str, tuple[str, ...]] = {
+    "smile": ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "cheekSquintRight"),
+    "blink": ("eyeBlinkLeft", "eyeBlinkRight"),
+    "brows": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+    "pucker": ("mouthPucker",),
+}
+PLAIN_SKIN = np.array([[0.78, 0.62, 0.53]], np.float32)
+_OVERLAY_COLOUR = np.array([0.55, 0.86, 0.84], np.float32)
+
+
+def parameters(result: Reconstruction) -> FaceParameters:
+    """The named parameters of a reconstruction, batch of one."""
+    code = torch.from_numpy(result.code)[None]
+    return FaceParameters.from_code(code, layout(result.code_layout))
+
+
+def upright(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:
+    """Expressive vertices with the global rotation removed, metres."""
+    params = parameters(result)
+    pose = params.pose.clone()
+    pose[:, :3] = 0
+    return _evaluate(head, params.betas, params.expression, pose)
+
+
+def animated(
+    result: Reconstruction, head: HeadModel, *, jaw: float, actions: Mapping[str, float]
+) -> Float[np.ndarray, "V 3"]:
+    """The person's head making a face: neutral plus the given actions.
+
+    Args:
+        jaw: Jaw opening, 0 closed to 1 wide open.
+        actions: Key of `ACTIONS` -> strength in [0,1].
+    """
+    params = parameters(result)
+    expression = torch.zeros_like(params.expression)
+    for name, strength in actions.items():
+        for unit in ACTIONS[name]:
+            if unit in head.expression_names:
+                expression[:, head.expression_names.index(unit)] = strength
+    pose = torch.zeros_like(params.pose)
+    pose[:, 3] = jaw * MAX_JAW
+    return _evaluate(head, params.betas, expression, pose)
+
+
+def _evaluate(
+    head: HeadModel, betas: torch.Tensor, expression: torch.Tensor, pose: torch.Tensor
+) -> Float[np.ndarray, "V 3"]:
+    with torch.inference_mode():
+        return head(betas, expression, pose).verts[0].numpy()
+
+
+def face_weights(head: HeadModel) -> Float[np.ndarray, " V"]:
+    """1 for the vertices over which differences are averaged: the face region, or all without one."""
+    region = head.regions.get("face")
+    return np.ones(head.n_vertices, np.float32) if region is None else region.numpy()
+
+
+class Heads:
+    """The three heads of a comparison in both views, and their distances to the reference.
+
+    Attributes:
+        verts: View -> the heads from left to right, (V,3) metres.
+        distance_mm: View -> distances of each head to the reference, (V,) mm.
+    """
+
+    def __init__(self, comparison: Comparison, head: HeadModel) -> None:
+        self.results = (comparison.reference, comparison.teacher, comparison.student)
+        self.head = head
+        self.verts = {
+            "photo": [upright(result, head) for result in self.results],
+            "neutral": [result.verts_neutral for result in self.results],
+        }
+        self.distance_mm = {
+            view: [np.linalg.norm(verts - heads[0], axis=1) * 1000 for verts in heads]
+            for view, heads in self.verts.items()
+        }
+
+    def mean_mm(self, view: str, index: int) -> float:
+        """Mean distance of a head to the reference over the face, mm."""
+        return float(np.average(self.distance_mm[view][index], weights=face_weights(self.head)))
+
+    def message(self) -> dict:
+        """The viewer's message: all views and colours of the three heads."""
+        region = face_weights(self.head) > 0.5
+        tops = {view: figures.scale_top([d[region] for d in ds]) for view, ds in self.distance_mm.items()}
+        panels = [self._panel(index, tops) for index in range(len(self.results))]
+        return figures.viewer_message(self.head.faces.numpy(), panels, tops)
+
+    def _panel(self, index: int, tops: Mapping[str, float]) -> figures.Panel:
+        result = self.results[index]
+        colours: dict = {
+            "photo": photo_colours(result, self.head),
+            "skin": skin_colours(result, self.head),
+            "difference": {
+                view: figures.difference_colours(self.distance_mm[view][index], top)
+                for view, top in tops.items()
+            },
+            "seen": figures.seen_colours(result.vertex_visibility),
+        }
+        note = "" if index == 0 else f"{self.mean_mm('neutral', index):.1f} mm from the reference"
+        views = {view: heads[index] for view, heads in self.verts.items()}
+        return figures.Panel(views, colours, note)
+
+
+def skin_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:
+    """Estimated skin colour at every vertex, without the photo's light."""
+    return _sample(result.albedo, head)
+
+
+def photo_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:
+    """The photo's own colours where it shows the surface, skin colour elsewhere."""
+    return _sample(result.texture, head)
+
+
+def _sample(texture: Float[np.ndarray, "U U 3"] | None, head: HeadModel) -> Float[np.ndarray, "V 3"]:
+    if texture is None or head.uv is None:
+        return np.tile(PLAIN_SKIN, (head.n_vertices, 1))
+    uv, size = vertex_uv(head).numpy(), texture.shape[0]
+    columns = np.clip(uv[:, 0] * size, 0, size - 1).astype(int)
+    rows = np.clip((1 - uv[:, 1]) * size, 0, size - 1).astype(int)
+    return np.asarray(texture[rows, columns], np.float32)
+
+
+def overlay(
+    pixels: UInt8[np.ndarray, "H W 3"], result: Reconstruction, head: HeadModel, opacity: float = 0.72
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw the face part of a head over a photo, shaded, so that its fit can be judged."""
+    verts = torch.from_numpy(result.verts_image)[None]
+    height, width = pixels.shape[:2]
+    fragments = rasterize(verts, head.faces, height, width)
+    face = torch.from_numpy(face_weights(head))[None, :, None]
+    attributes = torch.cat([vertex_normals(verts, head.faces), face], dim=2)
+    drawn = interpolate(fragments, verts, head.faces, attributes)[0].numpy()
+    # Depth grows away from the camera, so a normal that faces it has a negative third component.
+    light = np.clip(-drawn[..., 2] * 0.8 - drawn[..., 1] * 0.25 - drawn[..., 0] * 0.15, 0, 1)[..., None]
+    surface = _OVERLAY_COLOUR * (0.25 + 0.8 * light)
+    alpha = opacity * np.clip(drawn[..., 3:] * 2 - 0.5, 0, 1) * fragments.mask[0, 0].numpy()[..., None]
+    mixed = pixels / 255 * (1 - alpha) + np.clip(surface, 0, 1) * alpha
+    return np.rint(mixed * 255).astype(np.uint8)

@@ -1,0 +1,229 @@
+"""The page: three steps from left to right, the heads below, numbers and files at the end."""
+
+from typing import Any
+
+import gradio as gr
+
+from demo import assets, heads
+from demo.callbacks import FILE_TYPES, Callbacks
+from demo.engine import Engine
+from occface_core.occlusion import FAMILIES
+
+HEADER = """
+<h1>OccFace</h1>
+<p>One photo of a face with something in front of it, and the whole face in 3D. A network that is good on clean
+photos (the teacher) taught another one (the student) to give the same answer when part of the face is hidden.</p>
+"""
+EXPLANATION = """
+**The three heads.** The teacher sees your clean photo first: that head is the reference. Then both networks get the
+covered photo. The nearer a head stays to the reference, the less the object in front of the face misled it.
+
+**Seen / guessed.** A photo shows at most half of a head, and less when it is covered. *Seen / guessed* paints green
+what the photo shows and orange what is inferred from all faces the network has learned from: plausible, not
+measured.
+
+**Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the picture
+do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
+
+**Your photo** stays on the computer that runs this app, in memory, for as long as the page is open.
+"""
+FAMILY_NAMES = {
+    "medical_mask": "Medical mask",
+    "sunglasses": "Sunglasses",
+    "random_shape": "Coloured shape",
+    "noise_patch": "Patch of noise",
+    "stripes": "Stripes",
+    "blur": "Blurred patch",
+    "other_image": "Piece of another picture",
+}
+EMPTY_VIEWER = "The three heads appear here."
+SLIDERS = {
+    "jaw": "Open mouth",
+    "smile": "Smile",
+    "blink": "Close eyes",
+    "brows": "Raise brows",
+    "pucker": "Pucker lips",
+}
+
+
+class PhotoInput(gr.Image):
+    """An image upload that hands over the file untouched, so that our own reader judges it."""
+
+    is_template = True  # drawn by Gradio's own image component
+
+    def preprocess(self, payload: Any) -> Any:
+        """The path of the uploaded file."""
+        return None if payload is None else payload.path
+
+
+def family_choices() -> list[tuple[str, str]]:
+    """(label, family) pairs: objects people really wear first."""
+    known = [name for name in FAMILY_NAMES if name in FAMILIES]
+    others = [name for name in FAMILIES if name not in FAMILY_NAMES]
+    return [(FAMILY_NAMES.get(name, name.replace("_", " ").capitalize()), name) for name in (*known, *others)]
+
+
+def create_app(engine: Engine | None = None, callbacks: Callbacks | None = None) -> gr.Blocks:
+    """Build the page. Reads no weights: the engine loads them when the first visitor arrives.
+
+    Args:
+        engine: Models; the shipped ones by default.
+        callbacks: Actions over an engine of their own; made from `engine` by default.
+    """
+    actions = callbacks or Callbacks(engine or Engine())
+    gr.set_static_paths([assets.plotly_path()])
+    with gr.Blocks(title=assets.TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as app:
+        gr.HTML(HEADER, elem_id="of-header")
+        with gr.Row(equal_height=False):
+            with gr.Column(min_width=300):
+                parts = _photo_step()
+            with gr.Column(min_width=300):
+                parts |= _cover_step()
+            with gr.Column(min_width=300):
+                parts |= _result_step()
+        parts |= _viewer()
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=300):
+                parts["numbers"] = gr.HTML("", apply_default_css=False, elem_id="of-numbers")
+            with gr.Column(scale=2, min_width=300):
+                parts |= _student_tools()
+        with gr.Accordion("What am I looking at?", open=False):
+            gr.Markdown(EXPLANATION)
+        parts |= {
+            "photo_state": gr.State(None, time_to_live=3600),
+            "cover_state": gr.State(None, time_to_live=3600),
+            "comparison": gr.State(None, time_to_live=3600),
+            "mode": gr.State("object"),
+        }
+        _connect(app, parts, actions)
+    return app
+
+
+def _heading(number: int, text: str, more: str) -> None:
+    gr.HTML(f"<h3><b>{number}</b>{text}</h3><p>{more}</p>", elem_classes="of-step")
+
+
+def _photo_step() -> dict[str, Any]:
+    _heading(1, "Choose a photo", "Your own, with the face still uncovered, or an example.")
+    gallery = gr.Gallery(
+        label="Examples", show_label=False, columns=5, height=64, allow_preview=False, object_fit="cover",
+        format="jpeg", interactive=False, fit_columns=False, buttons=[], elem_id="of-examples",
+    )  # fmt: skip
+    photo = PhotoInput(
+        label="Photo", show_label=False, height=340, format="jpeg", sources=["upload", "webcam", "clipboard"],
+        elem_id="of-photo",
+    )  # fmt: skip
+    status = gr.Markdown("", elem_id="of-status")
+    return {"photo": photo, "status": status, "gallery": gallery}
+
+
+def _cover_step() -> dict[str, Any]:
+    _heading(2, "Cover the face", "With an object, or with your own brush.")
+    with gr.Tabs():
+        with gr.Tab("Object", id="object") as object_tab:
+            picture = gr.Image(
+                label="Covered photo", show_label=False, height=300, format="jpeg", interactive=False,
+                buttons=["fullscreen"], elem_id="of-covered",
+            )  # fmt: skip
+            caption = gr.Markdown("", elem_id="of-caption")
+            choices = family_choices()
+            family = gr.Dropdown(choices, value=choices[0][1], label="Object", elem_id="of-family")
+            with gr.Row():
+                percent = gr.Slider(10, 70, value=40, step=5, label="Face hidden, %", min_width=130)
+                variant = gr.Slider(0, 50, value=0, step=1, label="Variant", min_width=130, elem_id="of-variant")
+        with gr.Tab("Paint", id="paint") as paint_tab:
+            editor = gr.ImageEditor(
+                label="Paint over the face", show_label=False, image_mode="RGBA", sources=(), transforms=(),
+                layers=False, height=460, canvas_size=(512, 512), format="png", elem_id="of-editor",
+                brush=gr.Brush(default_size=44, colors=["#20252b", "#7b4f35", "#4a7fb5", "#f2f2f0"]),
+                placeholder="Choose a photo first",
+            )  # fmt: skip
+    return {
+        "covered": picture, "caption": caption, "family": family, "percent": percent, "variant": variant,
+        "editor": editor, "object_tab": object_tab, "paint_tab": paint_tab,
+    }  # fmt: skip
+
+
+def _result_step() -> dict[str, Any]:
+    _heading(3, "Look behind it", "The student's face, drawn over the covered photo.")
+    button = gr.Button("Reconstruct in 3D", variant="primary", size="lg", elem_id="of-run")
+    overlay = gr.Image(
+        label="Overlay", show_label=False, height=340, format="jpeg", interactive=False, buttons=["fullscreen"],
+        elem_id="of-overlay",
+    )  # fmt: skip
+    summary = gr.HTML("", elem_id="of-summary")
+    return {"button": button, "overlay": overlay, "summary": summary}
+
+
+def _viewer() -> dict[str, Any]:
+    viewer = gr.HTML(
+        value="",
+        html_template=assets.static_text("viewer.html"),
+        js_on_load=assets.static_text("viewer.js"),
+        apply_default_css=False,
+        elem_id="of-viewer",
+        plotly_path=assets.plotly_path().as_posix(),
+        empty_text=EMPTY_VIEWER,
+    )
+    return {"viewer": viewer}
+
+
+def _student_tools() -> dict[str, Any]:
+    sliders = {}
+    with gr.Accordion("Move the student's face", open=False), gr.Row():
+        for name, label in SLIDERS.items():
+            sliders[name] = gr.Slider(0, 1, value=0, step=0.05, label=label, min_width=150)
+    gr.HTML("<p>Take the student's head with you:</p>", elem_classes="of-step")
+    with gr.Row():
+        downloads = [
+            gr.DownloadButton(suffix.upper(), size="sm", min_width=70, interactive=False, elem_id=f"of-{suffix}")
+            for suffix in FILE_TYPES
+        ]
+    return {"sliders": sliders, "downloads": downloads}
+
+
+def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
+    """Wire components to actions."""
+    opened = [parts["photo"], parts["photo_state"], parts["editor"], parts["status"]]
+    cover_inputs = [parts["photo_state"], parts["family"], parts["percent"], parts["variant"]]
+    cover = {
+        "fn": actions.cover,
+        "inputs": cover_inputs,
+        "outputs": [parts["covered"], parts["cover_state"], parts["caption"]],
+        "show_progress": "hidden",
+    }
+    photo = parts["photo"]
+    quiet: dict[str, Any] = {"api_visibility": "private"}
+    photo.input(
+        actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo
+    ).then(**cover, **quiet)
+    parts["gallery"].select(actions.open_example, None, opened, show_progress_on=photo, **quiet).then(
+        **cover, **quiet
+    )
+    photo.clear(actions.close, None, opened[1:], **quiet).then(**cover, **quiet)
+    parts["family"].change(**cover, api_name="cover")
+    for slider in (parts["percent"], parts["variant"]):
+        slider.change(**cover, trigger_mode="always_last", **quiet)
+    for mode in ("object", "paint"):
+        parts[f"{mode}_tab"].select(lambda mode=mode: mode, None, parts["mode"], show_progress="hidden", **quiet)
+    _connect_results(parts, actions)
+    app.load(actions.show_examples, None, parts["gallery"], show_progress="minimal", **quiet).then(
+        actions.open_first, None, opened, show_progress_on=photo, **quiet
+    ).then(**cover, **quiet)
+
+
+def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
+    parts["button"].click(
+        actions.reconstruct,
+        [parts["photo_state"], parts["cover_state"], parts["mode"], parts["editor"]],
+        [*(parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")), *parts["downloads"]],
+        api_name="reconstruct",
+        show_progress_on=[parts["overlay"]],
+        concurrency_limit=2,
+    )
+    sliders = [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
+    for slider in sliders:
+        slider.input(
+            actions.animate, [parts["comparison"], *sliders], parts["viewer"],
+            trigger_mode="always_last", show_progress="hidden", api_visibility="private",
+        )  # fmt: skip

@@ -1,0 +1,66 @@
+"""Numbers and sentences of the app, as small pieces of HTML in plain language."""
+
+from demo.engine import Comparison, Covered, Photo
+from demo.heads import Heads
+
+
+def opened(photo: Photo) -> str:
+    """Status under the photo."""
+    many = "1 face found" if photo.faces_found == 1 else f"{photo.faces_found} faces found, largest used"
+    return f"{many} in {photo.seconds['detection'] * 1000:.0f} ms."
+
+
+def covered(result: Covered) -> str:
+    """Caption under the covered photo."""
+    return f"Hides {result.coverage:.0%} of the face."
+
+
+def numbers(heads: Heads, comparison: Comparison) -> str:
+    """The table of differences and times."""
+    shape = [heads.mean_mm("neutral", index) for index in (1, 2)]
+    moved = [heads.mean_mm("photo", index) for index in (1, 2)]
+    seconds = comparison.seconds
+    rows = (
+        _row("Face shape", "reference", shape, "{:.2f} mm"),
+        _row("Shape and expression", "reference", moved, "{:.2f} mm"),
+        _row(
+            "Time",
+            f"{seconds['reference'] * 1000:.0f} ms",
+            [seconds["teacher"] * 1000, seconds["student"] * 1000],
+            "{:.0f} ms",
+            rank=False,
+        ),
+    )
+    return (
+        "<table><thead><tr><th></th><th>Teacher,<br>clean photo</th>"
+        f"<th>Teacher,<br>covered</th><th>Student,<br>covered</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        '<p class="fine">Mean distance between matching points of the face, in mm. '
+        "The reference is itself an estimate from the clean photo, not a scan.</p>"
+    )
+
+
+def summary(heads: Heads, coverage: float) -> str:
+    """One sentence: who stayed nearer to the reference."""
+    teacher, student = (heads.mean_mm("neutral", index) for index in (1, 2))
+    return f"<p>{_summary(coverage, teacher, student)}</p>"
+
+
+def _summary(coverage: float, teacher: float, student: float) -> str:
+    start = f"With <b>{coverage:.0%}</b> of the face covered, "
+    if student < teacher:
+        return (
+            f"{start}the student's face shape is <b>{student:.1f} mm</b> from the reference and the teacher's "
+            f"{teacher:.1f} mm: {1 - student / teacher:.0%} less."
+        )
+    return (
+        f"{start}the student's face shape is <b>{student:.1f} mm</b> from the reference and the teacher's "
+        f"{teacher:.1f} mm. This time the teacher stayed nearer."
+    )
+
+
+def _row(name: str, first: str, values: list[float], form: str, *, rank: bool = True) -> str:
+    best = min(values)
+    cells = "".join(
+        f'<td class="{"best" if rank and value == best else ""}">{form.format(value)}</td>' for value in values
+    )
+    return f"<tr><th>{name}</th><td>{first}</td>{cells}</tr>"

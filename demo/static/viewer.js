@@ -1,0 +1,164 @@
+// Three linked 3D heads. Runs once when the viewer appears; Gradio provides `element`, `props` and `watch`.
+//
+// The plots are created once and only ever updated (Plotly.react on the same nodes). A plot that is made anew
+// for each result keeps its WebGL context, and browsers drop the oldest context after a handful of them.
+
+const plots = [...element.querySelectorAll(".of-plot")];
+const notes = [...element.querySelectorAll(".of-note")];
+const legend = element.querySelector(".of-legend");
+const config = { displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: false };
+const state = { message: null, mode: "photo", view: "photo", moved: new Map(), camera: null, home: null };
+
+const loadPlotly = () =>
+  (window.occfacePlotly ??= new Promise((resolve, reject) => {
+    if (window.Plotly) return resolve(window.Plotly);
+    const root = (window.gradio_config?.root ?? "").replace(/\/$/, "");
+    const prefix = window.gradio_config?.api_prefix ?? "/gradio_api";
+    const script = document.createElement("script");
+    script.src = `${root}${prefix}/file=${props.plotly_path}`;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => reject(new Error(`could not load ${script.src}`));
+    document.head.appendChild(script);
+  }));
+
+const say = (text) => {
+  element.dataset.state = text ? "message" : "ready";
+  element.querySelector(".of-empty").textContent = text;
+};
+
+const splitColours = (packed) => packed.match(/.{6}/g).map((rgb) => "#" + rgb);
+
+function surface(panel) {
+  const { message, mode, view } = state;
+  let colours = panel.colours[mode];
+  if (colours && typeof colours === "object") colours = colours[view];
+  if (!colours) return { color: message.clay };
+  panel.split ??= {};
+  return { vertexcolor: (panel.split[`${mode}/${view}`] ??= splitColours(colours)) };
+}
+
+function drawPanel(index) {
+  const { message, view, moved, camera } = state;
+  const panel = message.panels[index];
+  const verts = moved.get(index) ?? panel.verts[view];
+  const scene = { ...message.layout.scene, camera: camera ?? state.home };
+  const trace = { ...message.style, ...verts, ...surface(panel) };
+  return Plotly.react(plots[index], [trace], { ...message.layout, scene }, config);
+}
+
+async function draw() {
+  if (!state.message) return;
+  try {
+    await loadPlotly();
+    say("");
+    for (let index = 0; index < plots.length; index += 1) {
+      notes[index].textContent = state.message.panels[index].note;
+      await drawPanel(index);
+    }
+    link();
+    drawLegend();
+    element.dataset.draws = String(Number(element.dataset.draws ?? 0) + 1);
+  } catch (error) {
+    console.error(error);
+    say("The 3D view could not start. It needs WebGL: try another browser, or switch hardware acceleration on.");
+  }
+}
+
+// --- linked cameras -------------------------------------------------------------------------------------
+let leader = null;
+let frame = 0;
+
+function follow(source) {
+  const camera = source._fullLayout?.scene?._scene?.getCamera?.() ?? state.camera;
+  if (!camera) return;
+  state.camera = camera;
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(async () => {
+    leader = source;
+    const others = plots.filter((plot) => plot !== source);
+    await Promise.all(others.map((plot) => Plotly.relayout(plot, { "scene.camera": camera })));
+    leader = null;
+  });
+}
+
+function link() {
+  if (element.dataset.linked) return;
+  element.dataset.linked = "yes";
+  for (const plot of plots) {
+    const moved = (change) => {
+      const byUser = leader === null || leader === plot;
+      if (byUser && Object.keys(change ?? {}).some((key) => key.startsWith("scene.camera"))) follow(plot);
+    };
+    plot.on("plotly_relayouting", moved);
+    plot.on("plotly_relayout", moved);
+  }
+}
+
+function resetView() {
+  state.camera = null;
+  if (state.message) draw();
+}
+
+// --- colour legend --------------------------------------------------------------------------------------
+function drawLegend() {
+  const { message, mode, view } = state;
+  const ramp = message.ramps[mode];
+  legend.classList.toggle("of-shown", Boolean(ramp));
+  if (!ramp) return;
+  legend.querySelector(".of-ramp").style.background = `linear-gradient(to right, ${ramp.join(", ")})`;
+  const top = message.scale_mm[view];
+  const labels =
+    mode === "difference"
+      ? ["0 mm", `${top / 2} mm`, `${top} mm or more`]
+      : ["hidden: guessed", "", "seen in the photo"];
+  legend.querySelectorAll(".of-ticks span").forEach((tick, index) => (tick.textContent = labels[index]));
+  legend.querySelector(".of-legend-title").textContent =
+    mode === "difference" ? "Distance to the reference head" : "Which parts the photo shows";
+}
+
+// --- controls -------------------------------------------------------------------------------------------
+function press(group, value) {
+  state[group] = value;
+  for (const button of element.querySelectorAll(`[data-group="${group}"] button`)) {
+    button.setAttribute("aria-pressed", String(button.dataset.value === value));
+  }
+}
+
+for (const group of element.querySelectorAll("[data-group]")) {
+  group.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    press(group.dataset.group, button.dataset.value);
+    if (group.dataset.group === "view") state.moved.clear();
+    draw();
+  });
+}
+element.querySelector(".of-reset").addEventListener("click", resetView);
+
+// --- messages from the server ---------------------------------------------------------------------------
+function receive() {
+  if (!props.value) {
+    state.message = null;
+    state.moved.clear();
+    for (const plot of plots) if (plot.data) Plotly.react(plot, [], plot.layout, config);
+    notes.forEach((note) => (note.textContent = ""));
+    legend.classList.remove("of-shown");
+    say(props.empty_text);
+    return;
+  }
+  const message = JSON.parse(props.value);
+  if (message.kind === "meshes") {
+    state.message = message;
+    state.home = message.layout.scene.camera;
+    state.moved.clear();
+    draw();
+  } else if (message.kind === "animate" && state.message) {
+    state.moved.set(message.panel, message.verts);
+    drawPanel(message.panel);
+  }
+}
+
+watch("value", receive);
+receive();
+// Fetched while the visitor still chooses a photo.
+loadPlotly().catch((error) => console.error(error));

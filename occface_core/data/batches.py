@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.data.packed import PACK_SCALE, PackedPhotos
 from occface_core.data.crop import CROP_SCALE
+from occface_core.data.packed import PACK_SCALE, PackedPhotos
 from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
@@ -43,7 +43,9 @@ class BatchConfig:
         if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
             raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
         if self.batch_size % self.duplicates:
-            raise ConfigError(f"batch_size {self.batch_size} is not a multiple of duplicates {self.duplicates}")
+            raise ConfigError(
+                f"batch_size {self.batch_size} is not a multiple of duplicates {self.duplicates}"
+            )
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class TwinBatch:
 
     def to(self, device: torch.device | str) -> "TwinBatch":
         """The same batch on `device`."""
-        moved = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        moved = {
+            k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()
+        }
         return TwinBatch(**moved)
 
 
@@ -90,7 +94,9 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Warp with pixel centres at +0.5 (OpenCV puts them at integers)."""
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5
-    return cv2.warpAffine(image, shifted, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, shifted, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -124,10 +130,20 @@ class TwinSampler:
         augment: off for evaluation: no jitter, no flips, photos in order.
     """
 
-    def __init__(self, packed: PackedPhotos, config: BatchConfig, *, seed: int, mirror: np.ndarray,
-                 mean_points: Tensor, augment: bool = True) -> None:
+    def __init__(
+        self,
+        packed: PackedPhotos,
+        config: BatchConfig,
+        *,
+        seed: int,
+        mirror: np.ndarray,
+        mean_points: Tensor,
+        augment: bool = True,
+    ) -> None:
         if packed.points.shape[1] < 468:
-            raise ConfigError(f"training needs 468 MediaPipe landmarks per photo, got {packed.points.shape[1]}")
+            raise ConfigError(
+                f"training needs 468 MediaPipe landmarks per photo, got {packed.points.shape[1]}"
+            )
         self.packed, self.config, self.seed, self.augment = packed, config, seed, augment
         self.mirror, self.mean_points = mirror, mean_points
         self.photos_per_batch = config.batch_size // config.duplicates
@@ -143,14 +159,18 @@ class TwinSampler:
         else:
             places = np.arange(step * k, (step + 1) * k)
             epochs = places // n
-            orders = {e: np.random.default_rng([self.seed, 1, int(e)]).permutation(n) for e in np.unique(epochs)}
+            orders = {
+                e: np.random.default_rng([self.seed, 1, int(e)]).permutation(n) for e in np.unique(epochs)
+            }
             rows = np.array([orders[e][p % n] for e, p in zip(epochs, places, strict=True)])
         return np.repeat(rows, self.config.duplicates)
 
     def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         config = self.config
         if not self.augment:
-            config = BatchConfig(size=config.size, scale_jitter=0, shift_jitter=0, roll_jitter=0, colour_jitter=0)
+            config = BatchConfig(
+                size=config.size, scale_jitter=0, shift_jitter=0, roll_jitter=0, colour_jitter=0
+            )
         matrix = jitter_matrix(rng, config, self.packed.size)
         image = warp(self.packed.images[row], matrix, config.size)
         points = self.packed.points[row, :468] @ matrix[:, :2].T + matrix[:, 2]
@@ -181,12 +201,29 @@ class TwinSampler:
         return self._occluded(step, clean, face, points, index)
 
     def _occluded(self, step: int, clean: Tensor, face: Tensor, points: Tensor, index: Tensor) -> TwinBatch:
-        generator = torch.Generator().manual_seed(int(np.random.default_rng([self.seed, 3, step]).integers(2**62)))
+        generator = torch.Generator().manual_seed(
+            int(np.random.default_rng([self.seed, 3, step]).integers(2**62))
+        )
         points3d = estimate_depth(points, mean_points=self.mean_points)
-        result = occlude(clean, face, points=points3d, family=self.config.family, coverage=self.config.coverage,
-                         generator=generator, other_images=clean.flip(0))
+        result = occlude(
+            clean,
+            face,
+            points=points3d,
+            family=self.config.family,
+            coverage=self.config.coverage,
+            generator=generator,
+            other_images=clean.flip(0),
+        )
         keep = torch.rand(len(clean), generator=generator) < self.config.clean_share
         pick = keep[:, None, None, None]
         family = ["clean" if k else f for k, f in zip(keep.tolist(), result.family, strict=True)]
-        return TwinBatch(clean, torch.where(pick, clean, result.image), face, torch.where(pick, face, result.mask),
-                         points, torch.where(keep, torch.zeros_like(result.coverage), result.coverage), family, index)
+        return TwinBatch(
+            clean,
+            torch.where(pick, clean, result.image),
+            face,
+            torch.where(pick, face, result.mask),
+            points,
+            torch.where(keep, torch.zeros_like(result.coverage), result.coverage),
+            family,
+            index,
+        )

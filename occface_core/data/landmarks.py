@@ -3,7 +3,8 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-# iBUG order: contour 17 (subject's right to left), brows 5+5, nose 4+5, eyes 6+6, outer lips 12, inner lips 8.
+# iBUG order: contour 17 (subject's right to left), brows 5+5, nose 4+5, eyes 6+6, outer lips 12, inner
+# lips 8.
 IBUG68_FROM_MEDIAPIPE: tuple[int, ...] = (
     *(127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356),
     *(70, 63, 105, 66, 107, 336, 296, 334, 293, 300),

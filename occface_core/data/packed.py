@@ -73,8 +73,14 @@ def pack_photo(record: PhotoRecord, size: int) -> tuple[np.ndarray, np.ndarray]:
     return image, transform.apply(record.points, size).astype(np.float32)
 
 
-def pack(photos: PhotoSet, *, size: int = PACK_SIZE, limit: int | None = None, threads: int = 4,
-         progress: Callable[[Iterable], Iterable] = iter) -> PackedPhotos:
+def pack(
+    photos: PhotoSet,
+    *,
+    size: int = PACK_SIZE,
+    limit: int | None = None,
+    threads: int = 4,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> PackedPhotos:
     """Decode and crop a photo set. Photos that fail are skipped, counted and named, never fatal.
 
     Raises:
@@ -101,10 +107,18 @@ def pack(photos: PhotoSet, *, size: int = PACK_SIZE, limit: int | None = None, t
             images[len(kept)], points[len(kept)] = result
             kept.append(record)
     if not kept:
-        raise DataError(f"none of {len(records)} photos could be read; first: {skipped[0][0]}: {skipped[0][1]}")
+        raise DataError(
+            f"none of {len(records)} photos could be read; first: {skipped[0][0]}: {skipped[0][1]}"
+        )
     n = len(kept)
-    return PackedPhotos(images[:n], points[:n], [r.name for r in kept], [r.identity for r in kept],
-                        [r.label for r in kept], skipped)
+    return PackedPhotos(
+        images[:n],
+        points[:n],
+        [r.name for r in kept],
+        [r.identity for r in kept],
+        [r.label for r in kept],
+        skipped,
+    )
 
 
 def save_pack(packed: PackedPhotos, folder: Path) -> None:
@@ -112,8 +126,12 @@ def save_pack(packed: PackedPhotos, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "images.npy", packed.images)
     np.save(folder / "points.npy", packed.points)
-    meta = {"names": packed.names, "identities": packed.identities, "labels": packed.labels,
-            "skipped": packed.skipped}
+    meta = {
+        "names": packed.names,
+        "identities": packed.identities,
+        "labels": packed.labels,
+        "skipped": packed.skipped,
+    }
     # Written last: its presence marks the pack as complete after a kill at any moment.
     temporary = folder / "pack.json.tmp"
     temporary.write_text(json.dumps(meta))
@@ -133,13 +151,22 @@ def load_pack(folder: Path) -> PackedPhotos:
     except (OSError, ValueError) as error:
         raise DataError(f"{folder}: not a complete photo pack, delete it to rebuild: {error}") from error
     if not len(images) == len(points) == len(meta["names"]):
-        raise DataError(f"{folder}: {len(images)} images, {len(points)} landmark sets, {len(meta['names'])} names")
-    return PackedPhotos(images, points, meta["names"], meta["identities"], meta["labels"],
-                        [tuple(s) for s in meta["skipped"]])
+        raise DataError(
+            f"{folder}: {len(images)} images, {len(points)} landmark sets, {len(meta['names'])} names"
+        )
+    return PackedPhotos(
+        images, points, meta["names"], meta["identities"], meta["labels"], [tuple(s) for s in meta["skipped"]]
+    )
 
 
-def cached_pack(photos: PhotoSet, cache: Path, *, size: int = PACK_SIZE, limit: int | None = None,
-                progress: Callable[[Iterable], Iterable] = iter) -> PackedPhotos:
+def cached_pack(
+    photos: PhotoSet,
+    cache: Path,
+    *,
+    size: int = PACK_SIZE,
+    limit: int | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> PackedPhotos:
     """`pack`, remembered in `cache` under a key of names, landmarks, size and limit."""
     digest = hashlib.sha256(f"{size}:{limit}:{PACK_SCALE}".encode())
     for record in photos.records[:limit]:

@@ -1,6 +1,7 @@
 """Rendered heads with exact truth, drawn on the fly on the training device.
 
-Identity, expression, pose, albedo, hair and brow colour, light, background and sensor noise vary; the crop obeys
+Identity, expression, pose, albedo, hair and brow colour, light, background and sensor noise vary; the crop
+obeys
 the same convention as photos (square of 1.5 times the 68-point box, jittered).
 """
 
@@ -62,8 +63,9 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator, device: torch.d
 class SyntheticFaces:
     """Sampler of synthetic faces. One instance per process; every draw takes its generator."""
 
-    def __init__(self, head: HeadModel, albedo: AlbedoModel, size: int,
-                 config: SyntheticConfig | None = None) -> None:
+    def __init__(
+        self, head: HeadModel, albedo: AlbedoModel, size: int, config: SyntheticConfig | None = None
+    ) -> None:
         self.head, self.albedo, self.size = head, albedo, size
         self.config = config or SyntheticConfig()
         self.renderer = Renderer(head, size)
@@ -71,8 +73,9 @@ class SyntheticFaces:
         self._partner = torch.tensor([_mirror_index(names, i) for i in range(len(names))])
         self._lookers = torch.tensor([name.startswith("eyeLook") for name in names])
 
-    def sample(self, count: int, *, generator: torch.Generator,
-               backgrounds: Float[Tensor, "N 3 S S"] | None = None) -> SyntheticBatch:
+    def sample(
+        self, count: int, *, generator: torch.Generator, backgrounds: Float[Tensor, "N 3 S S"] | None = None
+    ) -> SyntheticBatch:
         """Draw `count` faces; `backgrounds` (any photos) are used behind half of them when given."""
         device = self.head.v_template.device
         betas = _normal((count, self.head.shapedirs.shape[-1]), generator, device).clamp(-3, 3)
@@ -82,14 +85,19 @@ class SyntheticFaces:
         verts = self.head(betas, expression, pose).verts
         camera = self.cameras(verts, pose, generator)
         light = self.lights(count, generator).to(device)
-        params = FaceParameters(betas=betas, albedo=tex, expression=expression, pose=pose, camera=camera,
-                                sh_coeffs=light)
+        params = FaceParameters(
+            betas=betas, albedo=tex, expression=expression, pose=pose, camera=camera, sh_coeffs=light
+        )
         colour = self._paint_hair(self.albedo.vertex_albedo(tex, self.head), generator)
         out = self.renderer(verts, camera, colour, light)
         background = self._backgrounds(count, generator, backgrounds, device)
         image = out.mask * out.image.clamp(0, 1) + (1 - out.mask) * background
-        image = (image + self.config.noise * _uniform((count, 1, 1, 1), generator, device)
-                 * _normal(tuple(image.shape), generator, device)).clamp(0, 1)
+        image = (
+            image
+            + self.config.noise
+            * _uniform((count, 1, 1, 1), generator, device)
+            * _normal(tuple(image.shape), generator, device)
+        ).clamp(0, 1)
         landmarks = self.head.landmarks(verts, "468")
         points = to_pixels(weak_perspective(landmarks, camera), self.size)
         return SyntheticBatch(image, params, self._face_mask(out), points)
@@ -118,8 +126,9 @@ class SyntheticFaces:
         # Small enough angles that the axis-angle of their sum stands for the composed rotation.
         return torch.cat([angles, jaw], dim=1)
 
-    def cameras(self, verts: Float[Tensor, "B V 3"], pose: Float[Tensor, "B 6"],
-                generator: torch.Generator) -> Float[Tensor, "B 3"]:
+    def cameras(
+        self, verts: Float[Tensor, "B V 3"], pose: Float[Tensor, "B 6"], generator: torch.Generator
+    ) -> Float[Tensor, "B 3"]:
         """Weak-perspective cameras that frame the 68-point box as the photo crops do, with jitter."""
         count, device = len(verts), verts.device
         landmarks = self.head.landmarks(verts, "68", global_pose=pose[:, :3])[..., :2]
@@ -127,7 +136,9 @@ class SyntheticFaces:
         side = (high - low).mean(-1)
         jitter = (self.config.scale_jitter * (2 * _uniform((count,), generator, device) - 1)).exp()
         scale = 2.0 / (CROP_SCALE * side) * jitter
-        shift = (2 * _uniform((count, 2), generator, device) - 1) * self.config.shift_jitter * 2 / scale[:, None]
+        shift = (
+            (2 * _uniform((count, 2), generator, device) - 1) * self.config.shift_jitter * 2 / scale[:, None]
+        )
         return torch.cat([scale[:, None], -(low + high) / 2 + shift], dim=1)
 
     def lights(self, count: int, generator: torch.Generator) -> Float[Tensor, "B 9 3"]:
@@ -141,7 +152,9 @@ class SyntheticFaces:
         light[:, 4:] = 0.15 * torch.randn(count, 5, 1, generator=generator)
         return light
 
-    def _paint_hair(self, colour: Float[Tensor, "B V 3"], generator: torch.Generator) -> Float[Tensor, "B V 3"]:
+    def _paint_hair(
+        self, colour: Float[Tensor, "B V 3"], generator: torch.Generator
+    ) -> Float[Tensor, "B V 3"]:
         """Most heads get a hair colour on the scalp, so that a bald rim is not a cue."""
         scalp = self.head.regions.get("scalp")
         if scalp is None:
@@ -154,8 +167,9 @@ class SyntheticFaces:
         blend = scalp[None, :, None] * has_hair
         return colour * (1 - blend) + (hair * noise).clamp(0, 1) * blend
 
-    def _backgrounds(self, count: int, generator: torch.Generator, photos: Tensor | None,
-                     device: torch.device) -> Float[Tensor, "B 3 S S"]:
+    def _backgrounds(
+        self, count: int, generator: torch.Generator, photos: Tensor | None, device: torch.device
+    ) -> Float[Tensor, "B 3 S S"]:
         coarse = _uniform((count, 3, 5, 5), generator, device)
         fine = _uniform((count, 3, 28, 28), generator, device)
         size = (self.size, self.size)
@@ -166,8 +180,12 @@ class SyntheticFaces:
             return made
         rows = torch.randint(len(photos), (count,), generator=generator)
         # Enlarged and mirrored, so that the borrowed picture shows no second face of normal size.
-        borrowed = F.interpolate(photos[rows.to(photos.device)].to(device)[:, :, :, : self.size // 3].flip(3),
-                                 size=size, mode="bilinear", align_corners=False)
+        borrowed = F.interpolate(
+            photos[rows.to(photos.device)].to(device)[:, :, :, : self.size // 3].flip(3),
+            size=size,
+            mode="bilinear",
+            align_corners=False,
+        )
         pick = _uniform((count, 1, 1, 1), generator, device) < 0.5
         return torch.where(pick, borrowed, made)
 

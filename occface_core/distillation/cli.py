@@ -25,9 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             continue
         default = item.default if item.default is not MISSING else None
         kind = {"photos": Path, "limit": int}.get(item.name, type(default))
-        parser.add_argument(f"--{item.name.replace('_', '-')}", dest=item.name, type=kind, default=None,
-                            choices=RECIPES if item.name == "recipe" else None,
-                            help=f"{HELP.get(item.name, '')} (default {default})".strip())
+        parser.add_argument(
+            f"--{item.name.replace('_', '-')}",
+            dest=item.name,
+            type=kind,
+            default=None,
+            choices=RECIPES if item.name == "recipe" else None,
+            help=f"{HELP.get(item.name, '')} (default {default})".strip(),
+        )
 
 
 def run(args: argparse.Namespace) -> int:

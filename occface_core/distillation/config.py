@@ -6,7 +6,7 @@ from pathlib import Path
 from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
-RECIPES: tuple[str, ...] = ("teacher", "learner", "damior")
+RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class TrainConfig:
         steps: stop after so many steps instead (exact reruns); 0 means by time.
         code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
         synthetic_share: part of each batch that is rendered with exact truth.
+        duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
+        estimates
+            its identities must agree with (empty: consistency among duplicates alone).
         occluder_family: "random", "irrational", "empirical" or one family's name.
     """
 
@@ -56,6 +59,8 @@ class TrainConfig:
     occluder_family: str = "random"
     coverage: tuple[float, float] = (0.1, 0.6)
     clean_share: float = 0.2
+    duplicates: int = 4
+    damior: str = ""
     checkpoint_minutes: float = 5.0
     log_every: int = 20
     dev_limit: int = 512
@@ -71,6 +76,11 @@ class TrainConfig:
             raise ConfigError(f"synthetic_share {self.synthetic_share} must be within 0..1")
         if self.batch_size < 2:
             raise ConfigError(f"batch_size {self.batch_size}: batch normalisation needs at least 2")
+        if self.recipe == "diamor" and self.photo_count % self.duplicates:
+            raise ConfigError(
+                f"diamor needs photos per batch ({self.photo_count}) to be a multiple of duplicates "
+                f"({self.duplicates}); change --batch-size or --synthetic-share"
+            )
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
@@ -80,6 +90,11 @@ class TrainConfig:
     def synthetic_count(self) -> int:
         """Rendered images per batch; all of them when there are no photos."""
         return self.batch_size if self.photos is None else round(self.batch_size * self.synthetic_share)
+
+    @property
+    def photo_count(self) -> int:
+        """Photographs per batch."""
+        return self.batch_size - self.synthetic_count
 
     def to_dict(self) -> dict:
         """JSON-ready values."""

@@ -29,15 +29,23 @@ def load_packed(config: TrainConfig, split: str, limit: int | None) -> PackedPho
     assert config.photos is not None
     photos = load_photo_set(config.photos, split=split)
     if photos.missing:
-        log.warning("%d photos have no landmarks and are left out, first %s", len(photos.missing), photos.missing[0])
+        log.warning(
+            "%d photos have no landmarks and are left out, first %s", len(photos.missing), photos.missing[0]
+        )
     return cached_pack(photos, config.cache, limit=limit)
 
 
 def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> TwinSampler:
     """Training batches for a recipe: its share of photos, occluded when the recipe asks for it."""
-    batch = BatchConfig(batch_size=config.batch_size - config.synthetic_count, size=config.input_size,
-                        occlude=RECIPE_CLASSES[config.recipe].occludes, family=config.occluder_family,
-                        clean_share=config.clean_share, coverage=config.coverage)
+    batch = BatchConfig(
+        batch_size=config.photo_count,
+        size=config.input_size,
+        occlude=RECIPE_CLASSES[config.recipe].occludes,
+        family=config.occluder_family,
+        clean_share=config.clean_share,
+        coverage=config.coverage,
+        duplicates=config.duplicates if config.recipe == "diamor" else 1,
+    )
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)
 
 
@@ -45,8 +53,14 @@ def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
     """A fresh network, started from `start_from`, or for students from the teacher when shapes agree."""
     distils = RECIPE_CLASSES[config.recipe].occludes
     regions = SIGMA_REGIONS if distils and config.recipe != "learner" else ()
-    model = FaceEncoder(EncoderConfig(backbone=config.backbone, input_size=config.input_size,
-                                      mask_size=config.mask_size, sigma_regions=regions))
+    model = FaceEncoder(
+        EncoderConfig(
+            backbone=config.backbone,
+            input_size=config.input_size,
+            mask_size=config.mask_size,
+            sigma_regions=regions,
+        )
+    )
     source = teacher
     if config.start_from == "scratch":
         source = None
@@ -78,18 +92,30 @@ def run_training(config: TrainConfig) -> dict:
     teacher = None
     if RECIPE_CLASSES[config.recipe].needs_teacher:
         teacher = load_encoder(config.teacher, fabric.device, head="open").requires_grad_(False)
-    model = make_model(config, teacher).to(memory_format=torch.channels_last)
+    damior = None
+    if config.recipe == "diamor" and config.damior:
+        damior = load_encoder(config.damior, fabric.device, head="open").requires_grad_(False)
+    model = make_model(config, damior or teacher).to(memory_format=torch.channels_last)
     sampler = None
     if config.photos is not None and config.synthetic_count < config.batch_size:
         sampler = make_sampler(config, scene, load_packed(config, config.split, config.limit))
-    trainer = Trainer(config, fabric, scene, model, teacher=teacher, sampler=sampler)
+    trainer = Trainer(config, fabric, scene, model, teacher=teacher, damior=damior, sampler=sampler)
     resumed = trainer.resume()
     history = trainer.train()
-    metrics = {"version": __version__, "config": config.to_dict(), "resumed": resumed, "steps": trainer.clock.step,
-               "seconds": round(trainer.clock.seconds, 1), "images": trainer.clock.step * config.batch_size,
-               "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else platform.processor() or "cpu",
-               "torch": torch.__version__, "final": history[-1] if history else {},
-               "model": str(model_path(config.out))}
+    metrics = {
+        "version": __version__,
+        "config": config.to_dict(),
+        "resumed": resumed,
+        "steps": trainer.clock.step,
+        "seconds": round(trainer.clock.seconds, 1),
+        "images": trainer.clock.step * config.batch_size,
+        "device": torch.cuda.get_device_name()
+        if fabric.device.type == "cuda"
+        else platform.processor() or "cpu",
+        "torch": torch.__version__,
+        "final": history[-1] if history else {},
+        "model": str(model_path(config.out)),
+    }
     if fabric.is_global_zero:
         write_json(config.out / "metrics.json", metrics)
     return metrics

@@ -58,7 +58,8 @@ class Scene:
         return Decoded(verts, self.head.neutral(params.betas), image_verts, landmarks)
 
     def shade(self, params: FaceParameters, verts: Float[Tensor, "B V 3"]) -> tuple[Tensor, Tensor]:
-        """Shaded vertex colours (B,V,3) and how much each vertex faces the camera (B,V), 0 when turned away."""
+        """Shaded vertex colours (B,V,3) and how much each vertex faces the camera (B,V), 0 when turned
+        away."""
         normals = vertex_normals(verts, self.head.faces)
         colour = self.albedo.vertex_albedo(params.albedo, self.head) * sh_shading(normals, params.sh_coeffs)
         return colour, ((normals[..., 2] - 0.15) / 0.3).clamp(0, 1).detach()

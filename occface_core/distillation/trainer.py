@@ -1,6 +1,7 @@
 """One training loop for every recipe: mixed precision, several devices, exact resume, time budget.
 
-A run is a pure function of its configuration, its data and the step number, except for the learning rate, which
+A run is a pure function of its configuration, its data and the step number, except for the learning rate,
+which
 follows the clock when the budget is in minutes. The clock is stored with every checkpoint.
 """
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from occface_core.data.batches import TwinBatch, TwinSampler
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.recipes import RECIPE_CLASSES, Losses, Twin, join
+from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe, Losses, Twin, join
 from occface_core.distillation.scene import Scene
 from occface_core.errors import CheckpointError, ConfigError
 from occface_core.networks.checkpoints import save_encoder
@@ -74,28 +75,42 @@ class Trainer:
         fabric: device, precision and process group.
         scene: head and albedo on the device.
         model: the network to train.
-        teacher: frozen network of distillation recipes.
+        teacher: frozen network of distillation recipes. damior: frozen DAMIOR student, for diamor.
         sampler: photo batches by step, or None to train on renders alone.
     """
 
-    def __init__(self, config: TrainConfig, fabric: Fabric, scene: Scene, model: FaceEncoder, *,
-                 teacher: FaceEncoder | None = None, sampler: TwinSampler | None = None) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        fabric: Fabric,
+        scene: Scene,
+        model: FaceEncoder,
+        *,
+        teacher: FaceEncoder | None = None,
+        damior: FaceEncoder | None = None,
+        sampler: TwinSampler | None = None,
+    ) -> None:
         self.config, self.fabric, self.scene = config, fabric, scene
         recipe = RECIPE_CLASSES[config.recipe]
+        extra = {"damior": damior} if recipe is DiamorRecipe else {}
         if recipe.needs_teacher and teacher is None:
             raise ConfigError(f"recipe {config.recipe!r} distils a teacher; give one with --teacher")
         if sampler is None and config.synthetic_count < config.batch_size:
             raise ConfigError("no photos and not all of the batch synthetic: nothing to fill it with")
-        self.recipe = recipe(config, scene, teacher)
+        self.recipe = recipe(config, scene, teacher, **extra)
         self.network = model
         decay = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": config.weight_decay},
-                                       {"params": rest, "weight_decay": 0.0}], lr=config.learning_rate,
-                                      fused=True)
+        optimizer = torch.optim.AdamW(
+            [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+            lr=config.learning_rate,
+            fused=True,
+        )
         self.model, self.optimizer = fabric.setup(_Tensors(model), optimizer)
         self.sampler = sampler
-        self.synthetic = SyntheticFaces(scene.head, scene.albedo, config.input_size) if config.synthetic_count else None
+        self.synthetic = (
+            SyntheticFaces(scene.head, scene.albedo, config.input_size) if config.synthetic_count else None
+        )
         self.clock = Clock()
         self.history: list[dict[str, float]] = []
 
@@ -109,9 +124,14 @@ class Trainer:
                 yield None
         start = self.clock.step
         order = range(start * world + rank, 10**9, world)
-        loader = DataLoader(self.sampler, batch_size=None, sampler=order, num_workers=self.config.workers,
-                            prefetch_factor=3 if self.config.workers else None,
-                            multiprocessing_context="spawn" if self.config.workers else None)
+        loader = DataLoader(
+            self.sampler,
+            batch_size=None,
+            sampler=order,
+            num_workers=self.config.workers,
+            prefetch_factor=3 if self.config.workers else None,
+            multiprocessing_context="spawn" if self.config.workers else None,
+        )
         for batch in loader:
             yield batch.to(self.scene.device)
 
@@ -122,15 +142,30 @@ class Trainer:
         seed = (self.config.seed * 1_000_003 + self.clock.step) * 64 + self.fabric.global_rank
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            batch = self.synthetic.sample(self.config.synthetic_count, generator=generator,
-                                          backgrounds=None if photo is None else photo.clean)
+            batch = self.synthetic.sample(
+                self.config.synthetic_count,
+                generator=generator,
+                backgrounds=None if photo is None else photo.clean,
+            )
         if not self.recipe.occludes:
             return batch, None
-        result = occlude(batch.image, batch.mask, points=batch.points, family=self.config.occluder_family,
-                         coverage=self.config.coverage, generator=generator, other_images=batch.image.flip(0))
-        keep = (torch.rand(len(batch.image), generator=generator) < self.config.clean_share).to(self.scene.device)
+        result = occlude(
+            batch.image,
+            batch.mask,
+            points=batch.points,
+            family=self.config.occluder_family,
+            coverage=self.config.coverage,
+            generator=generator,
+            other_images=batch.image.flip(0),
+        )
+        keep = (torch.rand(len(batch.image), generator=generator) < self.config.clean_share).to(
+            self.scene.device
+        )
         pick = keep[:, None, None, None]
-        return batch, (torch.where(pick, batch.image, result.image), torch.where(pick, batch.mask, result.mask))
+        return batch, (
+            torch.where(pick, batch.image, result.image),
+            torch.where(pick, batch.mask, result.mask),
+        )
 
     # ---------------------------------------------------------------- loop
 
@@ -173,16 +208,20 @@ class Trainer:
             total = torch.stack([value.mean() for value in losses.values()]).sum()
             self.fabric.backward(total)
         except torch.OutOfMemoryError as error:
-            raise ConfigError(f"out of memory at batch size {self.config.batch_size}; try --batch-size "
-                              f"{max(2, self.config.batch_size // 2)}") from error
+            raise ConfigError(
+                f"out of memory at batch size {self.config.batch_size}; try --batch-size "
+                f"{max(2, self.config.batch_size // 2)}"
+            ) from error
         norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=5.0, error_if_nonfinite=False)
         if norm is None or torch.isfinite(norm):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         result = {"total": float(total.detach()), "lr": rate, **_means(losses)}
         if not math.isfinite(result["total"]):
-            raise ConfigError(f"loss is {result['total']} at step {self.clock.step}: "
-                              f"{ {k: v for k, v in result.items() if not math.isfinite(v)} }; lower --learning-rate")
+            raise ConfigError(
+                f"loss is {result['total']} at step {self.clock.step}: "
+                f"{ {k: v for k, v in result.items() if not math.isfinite(v)} }; lower --learning-rate"
+            )
         return result
 
     def predict(self, image: Tensor) -> EncoderOutput:
@@ -190,9 +229,15 @@ class Trainer:
         return self.network.assemble(self.model(image))
 
     def _report(self, losses: dict[str, float], bar: tqdm) -> None:
-        rate = self.clock.step * self.config.batch_size * self.fabric.world_size / max(self.clock.seconds, 1e-9)
-        row = {"step": self.clock.step, "seconds": round(self.clock.seconds, 1), "images_per_s": round(rate, 1),
-               **losses}
+        rate = (
+            self.clock.step * self.config.batch_size * self.fabric.world_size / max(self.clock.seconds, 1e-9)
+        )
+        row = {
+            "step": self.clock.step,
+            "seconds": round(self.clock.seconds, 1),
+            "images_per_s": round(rate, 1),
+            **losses,
+        }
         self.history.append(row)
         bar.n = round(100 * self.clock.progress(self.config), 1)
         bar.set_postfix_str(f"step {row['step']} loss {losses['total']:.4f} {rate:.0f} img/s")
@@ -207,13 +252,21 @@ class Trainer:
         """Write the resumable state; the rename makes it atomic, so a kill leaves the previous one whole."""
         if self.fabric.is_global_zero:
             state: dict[str, Any] = {
-                "model": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-                "step": self.clock.step, "seconds": self.clock.seconds, "config": json.dumps(self.config.to_dict())}
+                "model": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": self.clock.step,
+                "seconds": self.clock.seconds,
+                "config": json.dumps(self.config.to_dict()),
+            }
             temporary = self.config.out / (STATE_FILE + ".tmp")
             torch.save(state, temporary)
             temporary.replace(self.config.out / STATE_FILE)
-            save_encoder(self.network, self.config.out / "model.safetensors", half=False,
-                         metadata={"recipe": self.config.recipe, "step": str(self.clock.step)})
+            save_encoder(
+                self.network,
+                self.config.out / "model.safetensors",
+                half=False,
+                metadata={"recipe": self.config.recipe, "step": str(self.clock.step)},
+            )
         self.fabric.barrier()
 
     def resume(self) -> bool:
@@ -232,8 +285,10 @@ class Trainer:
             raise CheckpointError(f"{path}: cannot be resumed ({error}); delete it to start over") from error
         for key in ("recipe", "backbone", "input_size", "mask_size", "batch_size", "seed"):
             if stored.get(key) != self.config.to_dict()[key]:
-                raise CheckpointError(f"{path} belongs to a run with {key} {stored.get(key)!r}, this one has "
-                                      f"{self.config.to_dict()[key]!r}; choose another --out")
+                raise CheckpointError(
+                    f"{path} belongs to a run with {key} {stored.get(key)!r}, this one has "
+                    f"{self.config.to_dict()[key]!r}; choose another --out"
+                )
         self.network.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.clock = Clock(int(state["step"]), float(state["seconds"]))
@@ -243,7 +298,9 @@ class Trainer:
 
 def channels_last(twin: Twin) -> Twin:
     """Convolutions run faster on channels-last images."""
-    images = {k: getattr(twin, k).contiguous(memory_format=torch.channels_last) for k in ("clean", "occluded")}
+    images = {
+        k: getattr(twin, k).contiguous(memory_format=torch.channels_last) for k in ("clean", "occluded")
+    }
     return Twin(**{**vars(twin), **images})
 
 

@@ -1,7 +1,6 @@
 """Metrics on arrays, one value per image unless said otherwise. Definitions: docs/metrics.md."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -10,22 +9,27 @@ from occface_core.geometry.transforms import procrustes
 MM = 1000.0
 
 
-def shape_error_mm(predicted: Float[Tensor, "B V 3"], reference: Float[Tensor, "B V 3"],
-                   weight: Float[Tensor, "V"]) -> Float[Tensor, "B"]:
+def shape_error_mm(
+    predicted: Float[Tensor, "B V 3"], reference: Float[Tensor, "B V 3"], weight: Float[Tensor, "V"]
+) -> Float[Tensor, "B"]:
     """Mean vertex distance between neutral meshes over a region, mm; inputs in metres, no alignment."""
     return ((predicted - reference).norm(dim=-1) * weight).sum(-1) / weight.sum() * MM
 
 
-def posed_error_mm(predicted: Float[Tensor, "B V 3"], reference: Float[Tensor, "B V 3"],
-                   weight: Float[Tensor, "V"]) -> Float[Tensor, "B"]:
+def posed_error_mm(
+    predicted: Float[Tensor, "B V 3"], reference: Float[Tensor, "B V 3"], weight: Float[Tensor, "V"]
+) -> Float[Tensor, "B"]:
     """`shape_error_mm` of posed, expressive meshes after the best rigid alignment over the region."""
     inside = weight > 0.5
-    moved = procrustes(predicted[:, inside], reference[:, inside], with_scale=False).apply(predicted[:, inside])
+    moved = procrustes(predicted[:, inside], reference[:, inside], with_scale=False).apply(
+        predicted[:, inside]
+    )
     return shape_error_mm(moved, reference[:, inside], weight[inside])
 
 
-def texture_error(predicted: Float[Tensor, "B V 3"], reference: Float[Tensor, "B V 3"],
-                  weight: Float[Tensor, "V"]) -> Float[Tensor, "B"]:
+def texture_error(
+    predicted: Float[Tensor, "B V 3"], reference: Float[Tensor, "B V 3"], weight: Float[Tensor, "V"]
+) -> Float[Tensor, "B"]:
     """Mean absolute albedo difference over a region, values in [0,1]."""
     return ((predicted - reference).abs().mean(-1) * weight).sum(-1) / weight.sum()
 
@@ -40,17 +44,21 @@ def shape_spread_mm(neutral: Float[Tensor, "B V 3"], weight: Float[Tensor, "V"])
 
 
 def nme(predicted: Float[Tensor, "B L 2"], reference: Float[Tensor, "B L 2"]) -> Float[Tensor, "B"]:
-    """Normalised mean error: mean point distance over sqrt(width * height) of the reference's box (AFLW2000-3D)."""
+    """Normalised mean error: mean point distance over sqrt(width * height) of the reference's box
+    (AFLW2000-3D)."""
     extent = reference.amax(1) - reference.amin(1)
     return (predicted - reference).norm(dim=-1).mean(-1) / extent.prod(-1).clamp(min=1e-9).sqrt()
 
 
-def segmentation_scores(predicted: Bool[Tensor, "B H W"], truth: Bool[Tensor, "B H W"],
-                        region: Bool[Tensor, "B H W"]) -> dict[str, Float[Tensor, "B"]]:
-    """Visible-face segmentation inside a face region, face = positive (FOCUS, util/evaluation definitions, plus IoU).
+def segmentation_scores(
+    predicted: Bool[Tensor, "B H W"], truth: Bool[Tensor, "B H W"], region: Bool[Tensor, "B H W"]
+) -> dict[str, Float[Tensor, "B"]]:
+    """Visible-face segmentation inside a face region, face = positive (FOCUS, util/evaluation definitions,
+    plus IoU).
 
     Areas are clamped to at least one pixel, as FOCUS does.
     """
+
     def area(x: Tensor) -> Tensor:
         return (x & region).flatten(1).sum(1).float()
 
@@ -65,8 +73,9 @@ def segmentation_scores(predicted: Bool[Tensor, "B H W"], truth: Bool[Tensor, "B
     }
 
 
-def bootstrap_interval(values: Float[np.ndarray, "N"], *, rng: np.random.Generator, rounds: int = 1000,
-                       level: float = 0.95) -> tuple[float, float]:
+def bootstrap_interval(
+    values: Float[np.ndarray, "N"], *, rng: np.random.Generator, rounds: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean."""
     values = values[np.isfinite(values)]
     if len(values) == 0:

@@ -15,15 +15,25 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import load_encoder
 
 COLUMNS = ("shape_mm", "posed_mm", "texture", "nme")
-TITLES = {"shape_mm": "shape mm", "posed_mm": "posed mm", "texture": "texture", "nme": "NME %", "mask_iou": "mask IoU"}
+TITLES = {
+    "shape_mm": "shape mm",
+    "posed_mm": "posed mm",
+    "texture": "texture",
+    "nme": "NME %",
+    "mask_iou": "mask IoU",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark occlusion`."""
     parser.add_argument("--images", type=Path, required=True, help="photos with 468 landmarks (docs/data.md)")
     parser.add_argument("--split", default="dev", help="shard prefix or sub-folder")
-    parser.add_argument("--model", action="append", help="NAME or NAME=FILE; repeat for several (default: student)")
-    parser.add_argument("--against", default="teacher", help="network whose clean prediction is the reference")
+    parser.add_argument(
+        "--model", action="append", help="NAME or NAME=FILE; repeat for several (default: student)"
+    )
+    parser.add_argument(
+        "--against", default="teacher", help="network whose clean prediction is the reference"
+    )
     parser.add_argument("--family", default="random", help="occluder family or group")
     parser.add_argument("--coverage", type=float, nargs=2, default=(0.2, 0.5), metavar=("LOW", "HIGH"))
     parser.add_argument("--limit", type=int, default=None, help="first N photos only")
@@ -41,16 +51,27 @@ def run(args: argparse.Namespace) -> int:
         name, _, source = item.partition("=")
         models[name] = load_encoder(source or name)
     size = models[args.against].config.input_size
-    packed = cached_pack(load_photo_set(args.images, split=args.split), args.cache, limit=args.limit, progress=tqdm)
+    packed = cached_pack(
+        load_photo_set(args.images, split=args.split), args.cache, limit=args.limit, progress=tqdm
+    )
     mean = head.landmarks(head.v_template[None], "468")[0]
-    config = BatchConfig(batch_size=args.batch_size, size=size, occlude=True, family=args.family,
-                         coverage=tuple(args.coverage), clean_share=0.0)
-    sampler = TwinSampler(packed, config, seed=args.seed, mirror=mirror_pairs(mean.numpy()), mean_points=mean,
-                          augment=False)
+    config = BatchConfig(
+        batch_size=args.batch_size,
+        size=size,
+        occlude=True,
+        family=args.family,
+        coverage=tuple(args.coverage),
+        clean_share=0.0,
+    )
+    sampler = TwinSampler(
+        packed, config, seed=args.seed, mirror=mirror_pairs(mean.numpy()), mean_points=mean, augment=False
+    )
     benchmark = RobustnessBenchmark(head, albedo, models, reference=args.against)
     summary = summarise(benchmark.run(sampler, progress=tqdm), seed=args.seed)
     summary["against"] = args.against
-    summary["reductions"] = {name: reductions(summary, args.against, name) for name in models if name != args.against}
+    summary["reductions"] = {
+        name: reductions(summary, args.against, name) for name in models if name != args.against
+    }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "occlusion.json").write_text(to_json(summary) + "\n")
     (args.out / "occlusion.md").write_text(markdown(summary))
@@ -62,9 +83,12 @@ def markdown(summary: dict) -> str:
     """Tables: every model clean and occluded, reductions, coverage bins."""
     groups = summary["groups"]
     rows = sorted({k.rsplit("/", 1)[0] for k in groups["all"] if k != "count"})
-    lines = [f"{groups['all']['count']} photos; reference: {summary['against']} on the clean photo.", "",
-             "| model / input | " + " | ".join(TITLES[c] for c in COLUMNS) + " | mask IoU | shape spread mm |",
-             "|---|" + "---|" * (len(COLUMNS) + 2)]
+    lines = [
+        f"{groups['all']['count']} photos; reference: {summary['against']} on the clean photo.",
+        "",
+        "| model / input | " + " | ".join(TITLES[c] for c in COLUMNS) + " | mask IoU | shape spread mm |",
+        "|---|" + "---|" * (len(COLUMNS) + 2),
+    ]
     for row in rows:
         iou = groups["all"].get(f"{row}/mask_iou")
         cells = [_cell(groups["all"][f"{row}/{c}"], c) for c in COLUMNS]
@@ -74,8 +98,11 @@ def markdown(summary: dict) -> str:
         shown = ", ".join(f"{k} {v:.3f}" for k, v in values.items())
         lines += ["", f"{name} against {summary['against']} on the same occluded photos: {shown}"]
     occluded = [r for r in rows if r.endswith("/occluded")]
-    lines += ["", "| group | photos | " + " | ".join(f"{r} shape mm, NME %" for r in occluded) + " |",
-              "|---|---|" + "---|" * len(occluded)]
+    lines += [
+        "",
+        "| group | photos | " + " | ".join(f"{r} shape mm, NME %" for r in occluded) + " |",
+        "|---|---|" + "---|" * len(occluded),
+    ]
     for group, row in groups.items():
         cells = [f"{row[f'{r}/shape_mm']['mean']:.2f}, {100 * row[f'{r}/nme']['mean']:.2f}" for r in occluded]
         lines.append(f"| {group} | {row['count']} | " + " | ".join(cells) + " |")

@@ -1,4 +1,5 @@
-"""Occlusion robustness: clean photos and their occluded twins through several networks, by family and coverage.
+"""Occlusion robustness: clean photos and their occluded twins through several networks, by family and
+coverage.
 
 The reference of every distance is the teacher on the clean photo (DESIGN: prediction(occluded) against
 teacher(clean)); landmarks are measured against the photo's own annotations.
@@ -30,7 +31,14 @@ from occface_core.networks.encoder import EncoderOutput
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 Encoder = Callable[[Tensor], EncoderOutput]
-BINS: tuple[tuple[float, float], ...] = ((0.0, 0.1), (0.1, 0.2), (0.2, 0.3), (0.3, 0.4), (0.4, 0.5), (0.5, 1.0))
+BINS: tuple[tuple[float, float], ...] = (
+    (0.0, 0.1),
+    (0.1, 0.2),
+    (0.2, 0.3),
+    (0.3, 0.4),
+    (0.4, 0.5),
+    (0.5, 1.0),
+)
 
 
 @dataclass
@@ -68,8 +76,15 @@ class RobustnessBenchmark:
         include_mean: also report the mean head, posed and placed as the reference is.
     """
 
-    def __init__(self, head: HeadModel, albedo: AlbedoModel, models: dict[str, Encoder], *, reference: str,
-                 include_mean: bool = True) -> None:
+    def __init__(
+        self,
+        head: HeadModel,
+        albedo: AlbedoModel,
+        models: dict[str, Encoder],
+        *,
+        reference: str,
+        include_mean: bool = True,
+    ) -> None:
         self.head, self.albedo, self.models, self.reference = head, albedo, models, reference
         self.face = head.regions["face"]
         self.include_mean = include_mean
@@ -78,8 +93,12 @@ class RobustnessBenchmark:
         """Meshes, albedo and landmark pixels of a prediction."""
         posed = self.head(params.betas, params.expression, params.pose).verts
         points = to_pixels(weak_perspective(self.head.landmarks(posed, "468"), params.camera), size)[..., :2]
-        return Geometry(self.head.neutral(params.betas), posed, self.albedo.vertex_albedo(params.albedo, self.head),
-                        points)
+        return Geometry(
+            self.head.neutral(params.betas),
+            posed,
+            self.albedo.vertex_albedo(params.albedo, self.head),
+            points,
+        )
 
     @torch.no_grad()
     def run(self, sampler: TwinSampler, *, progress: Callable[[Iterable], Iterable] = iter) -> Rows:
@@ -104,7 +123,9 @@ class RobustnessBenchmark:
                     self._segmentation(rows, f"{name}/{kind}", out.mask_logits, truth, batch.face_mask)
         if self.include_mean:
             params = clean[self.reference].params
-            mean = params.replace(betas=torch.zeros_like(params.betas), albedo=torch.zeros_like(params.albedo))
+            mean = params.replace(
+                betas=torch.zeros_like(params.betas), albedo=torch.zeros_like(params.albedo)
+            )
             self._compare(rows, "mean head/clean", self.geometry(mean, size), target, batch.points)
 
     def _compare(self, rows: Rows, key: str, got: Geometry, target: Geometry, points: Tensor) -> None:
@@ -116,7 +137,9 @@ class RobustnessBenchmark:
 
     def _segmentation(self, rows: Rows, key: str, logits: Tensor, truth: Tensor, region: Tensor) -> None:
         size = truth.shape[-2:]
-        predicted = torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+        predicted = (
+            torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+        )
         for name, value in segmentation_scores(predicted, truth[:, 0] > 0.5, region[:, 0] > 0.5).items():
             rows.add(f"{key}/mask_{name}", value)
 
@@ -127,14 +150,20 @@ def summarise(rows: Rows, *, seed: int = 0) -> dict:
     coverage, family = rows.array("coverage"), rows.array("family")
     metrics = [c for c in rows.columns if c not in ("coverage", "family", "index")]
     groups = {"all": np.ones(len(coverage), bool)}
-    groups |= {f"coverage {lo:.0%}-{hi:.0%}": (coverage >= lo) & (coverage < hi) & (coverage > 0) for lo, hi in BINS}
+    groups |= {
+        f"coverage {lo:.0%}-{hi:.0%}": (coverage >= lo) & (coverage < hi) & (coverage > 0) for lo, hi in BINS
+    }
     groups |= {f"family {name}": family == name for name in sorted(set(family.tolist()))}
     table = {}
     for group, pick in groups.items():
         if pick.any():
             table[group] = {"count": int(pick.sum())} | {
-                m: {"mean": float(np.nanmean(rows.array(m)[pick])),
-                    "ci95": bootstrap_interval(rows.array(m)[pick], rng=rng)} for m in metrics}
+                m: {
+                    "mean": float(np.nanmean(rows.array(m)[pick])),
+                    "ci95": bootstrap_interval(rows.array(m)[pick], rng=rng),
+                }
+                for m in metrics
+            }
     spread = {}
     for key, parts in rows.neutral.items():
         verts = torch.cat(parts)
@@ -149,8 +178,10 @@ def reductions(summary: dict, teacher: str, student: str, group: str = "all") ->
     def mean(model: str, kind: str, metric: str) -> float:
         return row[f"{model}/{kind}/{metric}"]["mean"]
 
-    result = {f"{metric}_reduction": 1 - mean(student, "occluded", metric) / mean(teacher, "occluded", metric)
-              for metric in ("shape_mm", "posed_mm", "texture", "nme")}
+    result = {
+        f"{metric}_reduction": 1 - mean(student, "occluded", metric) / mean(teacher, "occluded", metric)
+        for metric in ("shape_mm", "posed_mm", "texture", "nme")
+    }
     for model in (teacher, student):
         result[f"nme_ratio/{model}"] = mean(model, "occluded", "nme") / mean(model, "clean", "nme")
     spread = summary["spread_mm"]

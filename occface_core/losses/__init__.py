@@ -6,6 +6,15 @@ from occface_core.losses.photometric import sample_at, vertex_photometric_loss
 from occface_core.losses.vertex import region_rms_mm, vertex_distance_mm
 
 __all__ = [
-    "code_mse", "landmark_loss", "landmark_weights", "normalised_code_mse", "pair_distance_loss", "parameter_prior",
-    "region_rms_mm", "sample_at", "uncertainty_nll", "vertex_distance_mm", "vertex_photometric_loss",
+    "code_mse",
+    "landmark_loss",
+    "landmark_weights",
+    "normalised_code_mse",
+    "pair_distance_loss",
+    "parameter_prior",
+    "region_rms_mm",
+    "sample_at",
+    "uncertainty_nll",
+    "vertex_distance_mm",
+    "vertex_photometric_loss",
 ]

@@ -14,25 +14,30 @@ def code_mse(student: Float[Tensor, "B N"], teacher: Float[Tensor, "B N"]) -> Fl
         ValueError: the codes have different lengths; a 236 code cannot be compared with a 257 one.
     """
     if student.shape != teacher.shape:
-        raise ValueError(f"codes of shapes {tuple(student.shape)} and {tuple(teacher.shape)} cannot be compared")
+        raise ValueError(
+            f"codes of shapes {tuple(student.shape)} and {tuple(teacher.shape)} cannot be compared"
+        )
     return (student - teacher).square().mean(-1)
 
 
-def normalised_code_mse(student: Float[Tensor, "B N"], teacher: Float[Tensor, "B N"],
-                        scale: Float[Tensor, "N"]) -> Float[Tensor, "B"]:
+def normalised_code_mse(
+    student: Float[Tensor, "B N"], teacher: Float[Tensor, "B N"], scale: Float[Tensor, "N"]
+) -> Float[Tensor, "B"]:
     """`code_mse` after dividing every entry by its spread, so that no group counts by its unit alone."""
     return code_mse(student / scale, teacher / scale)
 
 
 def parameter_prior(params: FaceParameters) -> dict[str, Float[Tensor, "B"]]:
-    """Gaussian priors on shape and albedo, a sparse one on expression, and a white-light one (MoFA, FOCUS)."""
+    """Gaussian priors on shape and albedo, a sparse one on expression, and a white-light one (MoFA,
+    FOCUS)."""
     light = params.sh_coeffs
     white = light.mean(-1, keepdim=True)
     return {
         "shape": params.betas.square().mean(-1),
         "albedo": params.albedo.square().mean(-1),
         "expression": params.expression.abs().mean(-1),
-        "jaw": params.pose[:, 3:].square().sum(-1) + (-params.pose[:, 3]).clamp(min=0)
+        "jaw": params.pose[:, 3:].square().sum(-1)
+        + (-params.pose[:, 3]).clamp(min=0)
         + 20.0 * params.pose[:, 4:].square().sum(-1),
         "light": (light - white).square().sum(-1).mean(-1) + 0.1 * light[:, 1:].square().sum((-1, -2)),
     }

@@ -4,7 +4,6 @@ Sampling at vertices needs no rasterizer and is differentiable in position, albe
 (Tewari et al., MoFA, ICCV 2017, section 5.1 uses the same vertex-wise term).
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -12,12 +11,16 @@ from torch import Tensor
 
 def sample_at(image: Float[Tensor, "B C H W"], points: Float[Tensor, "B V 2"]) -> Float[Tensor, "B V C"]:
     """Bilinear image values at points in [-1, 1] coordinates (pixel centres at +0.5)."""
-    values = F.grid_sample(image, points[:, :, None], mode="bilinear", padding_mode="border", align_corners=False)
+    values = F.grid_sample(
+        image, points[:, :, None], mode="bilinear", padding_mode="border", align_corners=False
+    )
     return values[..., 0].transpose(1, 2)
 
 
 def vertex_photometric_loss(
-    image: Float[Tensor, "B 3 H W"], points: Float[Tensor, "B V 2"], colour: Float[Tensor, "B V 3"],
+    image: Float[Tensor, "B 3 H W"],
+    points: Float[Tensor, "B V 2"],
+    colour: Float[Tensor, "B V 3"],
     weight: Float[Tensor, "B V"],
 ) -> Float[Tensor, "B"]:
     """Weighted L2,1 colour distance over vertices.
@@ -26,7 +29,8 @@ def vertex_photometric_loss(
         image: RGB in [0,1].
         points: projected vertices, [-1, 1] coordinates.
         colour: predicted vertex colour (albedo times shading).
-        weight: visibility times region times any image mask, at least 0; vertices outside the image are ignored.
+        weight: visibility times region times any image mask, at least 0; vertices outside the image are
+        ignored.
     """
     inside = (points.abs() <= 1).all(-1)
     weight = weight * inside

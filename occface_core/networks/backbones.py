@@ -20,8 +20,12 @@ class ResNetFeatures(nn.Module):
         self.stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
         self.feature_size: int = net.fc.in_features
-        self.pyramid_channels = [self.feature_size // 8, self.feature_size // 4, self.feature_size // 2,
-                                 self.feature_size]
+        self.pyramid_channels = [
+            self.feature_size // 8,
+            self.feature_size // 4,
+            self.feature_size // 2,
+            self.feature_size,
+        ]
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
         x = self.stem(image)

@@ -1,4 +1,5 @@
-"""Safe storage of networks: safetensors with the configuration inside, sharded above 15 MiB, never unpickled."""
+"""Safe storage of networks: safetensors with the configuration inside, sharded above 15 MiB, never
+unpickled."""
 
 import json
 from pathlib import Path
@@ -25,8 +26,9 @@ def encoder_tensors(model: FaceEncoder, *, half: bool) -> dict[str, Tensor]:
     return state
 
 
-def save_encoder(model: FaceEncoder, path: Path, *, metadata: dict[str, str] | None = None,
-                 half: bool = True) -> list[Path]:
+def save_encoder(
+    model: FaceEncoder, path: Path, *, metadata: dict[str, str] | None = None, half: bool = True
+) -> list[Path]:
     """Write `path` (.safetensors), or `stem-0000k-of-0000n.safetensors` shards when larger than 15 MiB.
 
     Returns:
@@ -42,8 +44,12 @@ def save_encoder(model: FaceEncoder, path: Path, *, metadata: dict[str, str] | N
             used = 0
         shards[-1][name] = value
         used += size
-    meta = {"format": FORMAT, "config": json.dumps(model.config.to_dict()),
-            "expression_bounds": json.dumps(model.expression_bounds), **(metadata or {})}
+    meta = {
+        "format": FORMAT,
+        "config": json.dumps(model.config.to_dict()),
+        "expression_bounds": json.dumps(model.expression_bounds),
+        **(metadata or {}),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     names = [f"{path.stem}-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     files = [path] if len(shards) == 1 else [path.with_name(name) for name in names]
@@ -63,8 +69,9 @@ def _locate(source: str | Path) -> Path:
     return path
 
 
-def load_encoder(source: str | Path, device: torch.device | str = "cpu", *,
-                 head: str | None = None) -> FaceEncoder:
+def load_encoder(
+    source: str | Path, device: torch.device | str = "cpu", *, head: str | None = None
+) -> FaceEncoder:
     """Load a network for inference, checking hashes (shipped assets), names, shapes and values.
 
     Args:
@@ -80,7 +87,9 @@ def load_encoder(source: str | Path, device: torch.device | str = "cpu", *,
     except AssetError as error:
         raise CheckpointError(f"network {source}: {error}") from error
     if meta.get("format") != FORMAT:
-        raise CheckpointError(f"{source}: not an OccFace network (format {meta.get('format')!r}, expected {FORMAT!r})")
+        raise CheckpointError(
+            f"{source}: not an OccFace network (format {meta.get('format')!r}, expected {FORMAT!r})"
+        )
     try:
         values = json.loads(meta["config"])
         values["sigma_regions"] = tuple(values.get("sigma_regions", ()))
@@ -99,9 +108,15 @@ def load_encoder(source: str | Path, device: torch.device | str = "cpu", *,
 def _check_state(model: FaceEncoder, state: dict[str, Tensor], label: str) -> None:
     own = model.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = sorted(f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in own.keys() & state.keys()
-                   if own[k].shape != state[k].shape)
-    problems = [f"{title}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}" for title, names in
-                (("missing", missing), ("not in this network", extra), ("wrong shape", wrong)) if names]
+    wrong = sorted(
+        f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}"
+        for k in own.keys() & state.keys()
+        if own[k].shape != state[k].shape
+    )
+    problems = [
+        f"{title}: {', '.join(names[:4])}{' ...' if len(names) > 4 else ''}"
+        for title, names in (("missing", missing), ("not in this network", extra), ("wrong shape", wrong))
+        if names
+    ]
     if problems:
         raise CheckpointError(f"{label}: does not fit its configuration ({'; '.join(problems)})")

@@ -78,8 +78,11 @@ class MaskHead(nn.Module):
         self.size = size
         self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
         self.smooth = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-            nn.Conv2d(width, 4, 3, padding=1), nn.PixelShuffle(2),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, 4, 3, padding=1),
+            nn.PixelShuffle(2),
         )
 
     def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B 1 M M"]:
@@ -115,17 +118,22 @@ class FaceEncoder(nn.Module):
 
     Args:
         config: backbone, input size, layout and optional heads.
-        expression_bounds: (low, high) of every expression coefficient, or None for an unbounded basis (FLAME).
+        expression_bounds: (low, high) of every expression coefficient, or None for an unbounded basis
+        (FLAME).
     """
 
-    def __init__(self, config: EncoderConfig, *, expression_bounds: tuple[float, float] | None = (0.0, 1.0)) -> None:
+    def __init__(
+        self, config: EncoderConfig, *, expression_bounds: tuple[float, float] | None = (0.0, 1.0)
+    ) -> None:
         super().__init__()
         self.config = config
         self.layout = layout(config.layout)
         self.expression_bounds = expression_bounds
         self.backbone = build_backbone(config.backbone)
         width = self.backbone.feature_size
-        self.layers = nn.Sequential(nn.Linear(width, 1024), nn.ReLU(inplace=True), nn.Linear(1024, self.layout.size))
+        self.layers = nn.Sequential(
+            nn.Linear(width, 1024), nn.ReLU(inplace=True), nn.Linear(1024, self.layout.size)
+        )
         nn.init.normal_(self.layers[2].weight, std=1e-3)
         nn.init.zeros_(self.layers[2].bias)
         mean, scale = default_code_statistics()
@@ -133,7 +141,9 @@ class FaceEncoder(nn.Module):
             raise ConfigError(f"FaceEncoder predicts the {DECA_236.name} layout, not {self.layout.name}")
         self.register_buffer("code_mean", mean)
         self.register_buffer("code_scale", scale)
-        self.mask_head = MaskHead(self.backbone.pyramid_channels, config.mask_size) if config.mask_size else None
+        self.mask_head = (
+            MaskHead(self.backbone.pyramid_channels, config.mask_size) if config.mask_size else None
+        )
         regions = len(config.sigma_regions)
         self.sigma_head = nn.Linear(width, regions) if regions else None
         # Calibration measured after training: sigma is multiplied by this, per region.
@@ -147,7 +157,9 @@ class FaceEncoder(nn.Module):
         """`forward` as plain tensors by name, for wrappers that hook into a module's output."""
         size = self.config.input_size
         if image.shape[-1] != size:
-            image = F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
+            image = F.interpolate(
+                image, size=(size, size), mode="bilinear", align_corners=False, antialias=True
+            )
         # Centred input trains faster from scratch; DECA's RGB/255 is what the caller gives.
         features, pyramid = self.backbone((image - 0.5) * 4.0)
         result = {"code": self.decode_raw(self.layers(features)), "features": features}
@@ -168,4 +180,6 @@ class FaceEncoder(nn.Module):
             return code
         s = self.layout.slices["exp"]
         low, high = self.expression_bounds
-        return torch.cat([code[:, : s.start], _Bounded.apply(code[:, s], low, high), code[:, s.stop :]], dim=1)
+        return torch.cat(
+            [code[:, : s.start], _Bounded.apply(code[:, s], low, high), code[:, s.stop :]], dim=1
+        )

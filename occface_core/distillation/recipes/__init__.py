@@ -1,0 +1,30 @@
+"""The recipes: each turns one batch into named losses; one trainer runs them all."""
+
+from occface_core.distillation.recipes.common import Losses, Predict, Twin, join, truth_losses
+from occface_core.distillation.recipes.damior import DamiorRecipe
+from occface_core.distillation.recipes.diamor import DiamorRecipe
+from occface_core.distillation.recipes.learner import LearnerRecipe
+from occface_core.distillation.recipes.teacher import TeacherRecipe
+
+Recipe = TeacherRecipe | LearnerRecipe
+
+RECIPE_CLASSES: dict[str, type[TeacherRecipe] | type[LearnerRecipe]] = {
+    "teacher": TeacherRecipe,
+    "learner": LearnerRecipe,
+    "damior": DamiorRecipe,
+    "diamor": DiamorRecipe,
+}
+
+__all__ = [
+    "RECIPE_CLASSES",
+    "DamiorRecipe",
+    "DiamorRecipe",
+    "LearnerRecipe",
+    "Losses",
+    "Predict",
+    "Recipe",
+    "TeacherRecipe",
+    "Twin",
+    "join",
+    "truth_losses",
+]

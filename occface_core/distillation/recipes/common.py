@@ -1,0 +1,97 @@
+"""What the recipes share: the joined batch, truth on renders, the photometric and mask terms."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from occface_core.data.batches import TwinBatch
+from occface_core.data.synthetic import SyntheticBatch
+from occface_core.distillation.scene import Decoded, Scene
+from occface_core.losses import sample_at, vertex_distance_mm, vertex_photometric_loss
+from occface_core.morphable.parameters import FaceParameters
+from occface_core.networks.encoder import EncoderOutput
+
+Losses = dict[str, Tensor]
+Predict = Callable[[Tensor], EncoderOutput]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One training batch, photos and renders together (photos first), as the student sees it.
+
+    Attributes:
+        clean, occluded: (B,3,S,S). visible: (B,1,S,S) face skin left visible; face: before occlusion.
+        points: (B,468,2) landmarks in [-1,1]. truth: exact parameters of the last `count - photos` images.
+        photos: how many leading images are photographs.
+    """
+
+    clean: Tensor
+    occluded: Tensor
+    face: Tensor
+    visible: Tensor
+    points: Tensor
+    photos: int
+    truth: FaceParameters | None
+
+
+def join(
+    photo: TwinBatch | None,
+    synthetic: SyntheticBatch | None,
+    synthetic_twin: tuple[Tensor, Tensor] | None,
+    size: int,
+) -> Twin:
+    """Put photos and renders into one batch; `synthetic_twin` is (occluded image, visible mask)."""
+    parts: list[tuple[Tensor, ...]] = []
+    if photo is not None:
+        parts.append((photo.clean, photo.occluded, photo.face_mask, photo.visible, photo.points))
+    if synthetic is not None:
+        image, mask = synthetic_twin if synthetic_twin is not None else (synthetic.image, synthetic.mask)
+        parts.append((synthetic.image, image, synthetic.mask, mask, synthetic.points[..., :2]))
+    clean, occluded, face, visible, points = (torch.cat(p) for p in zip(*parts, strict=True))
+    return Twin(
+        clean,
+        occluded,
+        face,
+        visible,
+        points * (2.0 / size) - 1.0,
+        0 if photo is None else len(photo.clean),
+        None if synthetic is None else synthetic.params,
+    )
+
+
+def truth_losses(scene: Scene, out: EncoderOutput, decoded: Decoded, twin: Twin) -> Losses:
+    """Vertices, albedo and light against exact synthetic parameters."""
+    if twin.truth is None:
+        return {}
+    rows = slice(twin.photos, None)
+    truth = scene.decode(twin.truth)
+    mm_shape = vertex_distance_mm(decoded.neutral[rows], truth.neutral, scene.face)
+    mm_posed = vertex_distance_mm(decoded.verts[rows], truth.verts, scene.face)
+    tex = (out.params.albedo[rows] - twin.truth.albedo).square().mean(-1)
+    light = (out.params.sh_coeffs[rows] - twin.truth.sh_coeffs).square().mean((-1, -2))
+    return {
+        "truth_shape": 0.02 * mm_shape,
+        "truth_posed": 0.02 * mm_posed,
+        "truth_albedo": 0.02 * tex,
+        "truth_light": 0.02 * light,
+    }
+
+
+def photometric(
+    scene: Scene, params: FaceParameters, decoded: Decoded, image: Tensor, mask: Tensor, rows: slice
+) -> Tensor:
+    """Vertex photometric loss on the rows that are photographs, where `mask` says face skin shows."""
+    part = params.index(rows)
+    colour, facing = scene.shade(part, decoded.verts[rows])
+    points = decoded.image_verts[rows, :, :2]
+    seen = sample_at(mask[rows], points.detach())[..., 0]
+    return vertex_photometric_loss(image[rows], points, colour, facing * scene.face * seen)
+
+
+def mask_bce(logits: Tensor, visible: Tensor) -> Tensor:
+    """Binary cross entropy of the visible-face mask, per image; the target is area-averaged to its size."""
+    target = F.interpolate(visible, size=logits.shape[-2:], mode="area")
+    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))

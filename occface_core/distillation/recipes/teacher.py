@@ -1,0 +1,55 @@
+"""teacher: the Occlusion Frail Trainer (OFT) of DAMIOR (Tiwari et al., IVC 2023).
+
+Landmarks, photometric term and priors on clean photos, exact truth on synthetic renders, in the spirit of
+DECA's
+coarse stage (Feng et al., SIGGRAPH 2021). It never sees an occluder.
+"""
+
+from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
+from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.recipes.common import (
+    Losses,
+    Predict,
+    Twin,
+    mask_bce,
+    photometric,
+    truth_losses,
+)
+from occface_core.distillation.scene import Scene
+from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
+from occface_core.networks.encoder import FaceEncoder
+
+PRIOR_WEIGHTS = {"shape": 0.006, "albedo": 0.006, "expression": 0.06, "jaw": 0.02, "light": 0.002}
+
+
+class TeacherRecipe:
+    """Self-supervised fitting of clean photos, plus exact truth on renders."""
+
+    needs_teacher = False
+    occludes = False
+
+    def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
+        self.config, self.scene = config, scene
+
+    def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
+        """Named, weighted, per-image losses; `progress` runs from 0 to 1."""
+        scene = self.scene
+        out = predict(twin.clean)
+        decoded = scene.decode(out.params)
+        rows = slice(0, twin.photos) if twin.photos else slice(None)
+        losses = {
+            "landmark": landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights) * 2.0,
+            "eyes": pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
+            "lips": pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS) * 0.5,
+        }
+        prior = parameter_prior(out.params)
+        losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v[rows] for k, v in prior.items()}
+        # The photometric term means nothing until the mesh lies on the face.
+        weight = self.config.photometric * min(1.0, max(0.0, (progress - 0.08) / 0.1))
+        if weight > 0 and twin.photos:
+            losses["photometric"] = weight * photometric(
+                scene, out.params, decoded, twin.clean, twin.face, rows
+            )
+        if out.mask_logits is not None:
+            losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.face)
+        return losses | truth_losses(scene, out, decoded, twin)

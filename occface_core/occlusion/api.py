@@ -11,6 +11,7 @@ from occface_core.errors import OcclusionError
 from occface_core.occlusion import irrational
 from occface_core.occlusion.eyewear import glasses, sunglasses
 from occface_core.occlusion.medical_mask import medical_mask
+from occface_core.occlusion.surfaces import opaque_window
 from occface_core.occlusion.types import Occlusion, Painted, Sample
 
 Painter = Callable[[Sample, np.random.Generator], Painted]
@@ -110,25 +111,27 @@ def _painter(name: str) -> Painter:
 def _compose(sample: Sample, painted: Painted) -> tuple[np.ndarray, np.ndarray]:
     """Blend the occluder over the image; untouched pixels keep their exact bits."""
     alpha = np.clip(painted.alpha, 0.0, 1.0).astype(np.float32)
-    below = sample.image
+    composed = sample.image.copy()
     if sample.shadows and painted.shadow is not None:
-        below = below * painted.shadow[..., None]
-    opaque = alpha[..., None]
-    mixed = np.clip(below + opaque * (painted.colour - below), 0.0, 1.0)
-    return np.where(opaque > 0, mixed, below).astype(np.float32), alpha
+        composed *= painted.shadow[..., None]
+    window = opaque_window(alpha)
+    if window is not None:
+        below, opaque = composed[window], alpha[window][..., None]
+        mixed = np.clip(below + opaque * (painted.colour[window] - below), 0.0, 1.0)
+        composed[window] = np.where(opaque > 0, mixed, below)
+    return composed, alpha
 
 
 def _gather(
     image: Tensor, face_mask: Tensor, colours: list[np.ndarray], occluders: list[np.ndarray], names: list[str]
 ) -> Occlusion:
-    batch, _, height, width = image.shape
+    height, width = image.shape[2:]
     stacked = np.stack(colours) if colours else np.zeros((0, height, width, 3), np.float32)
     alphas = np.stack(occluders) if occluders else np.zeros((0, height, width), np.float32)
     occluded = torch.from_numpy(stacked).to(image).permute(0, 3, 1, 2).contiguous()
     occluder = torch.from_numpy(alphas).to(image)[:, None]
     mask = face_mask * (1 - occluder)
-    before = face_mask.reshape(batch, -1).sum(1)
-    after = mask.reshape(batch, -1).sum(1)
+    before, after = face_mask.sum((1, 2, 3)), mask.sum((1, 2, 3))
     coverage = torch.where(before > 0, 1 - after / before.clamp_min(1e-12), torch.zeros_like(before))
     return Occlusion(occluded, mask, occluder, names, coverage)
 

@@ -71,7 +71,7 @@ def _frame(rng: np.random.Generator, *, clear: bool) -> _Frame:
 
 def _depth(frame: _Frame, x: np.ndarray) -> np.ndarray:
     """z of the curved front at lateral position x."""
-    return (0.0555 - frame.wrap * (np.abs(x) / 0.065) ** 2).astype(np.float32)
+    return np.asarray(0.0535 - frame.wrap * (np.abs(x) / 0.065) ** 2, np.float32)
 
 
 def _lens_points(
@@ -151,9 +151,9 @@ def _bars(frame: _Frame, scale: float) -> list[np.ndarray]:
     start = np.array([outer - 0.001, frame.centre[1] + 0.008, float(_depth(frame, np.array(outer))) + 0.0005])
     t = np.linspace(0.0, 1.0, 8)[:, None]
     for side in (-1.0, 1.0):
-        end = np.array([max(0.081, outer + 0.006), 0.030, -0.066])
+        end = np.array([max(0.078, outer + 0.004), 0.028, -0.050])
         path = (start + (end - start) * t) * [side, 1.0, 1.0]
-        bars.append(ribbon(path, up, frame.arm)[:, :: int(side) * -1])
+        bars.append(ribbon(path, up, frame.arm)[:, :: int(side)])
     return bars
 
 

@@ -1,5 +1,6 @@
 """The 468 MediaPipe face points: face outline mask, pose and depth from 2D points."""
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -8,7 +9,6 @@ from torch import Tensor
 from occface_core.errors import OcclusionError
 from occface_core.occlusion.canonical import canonical_points
 from occface_core.occlusion.posing import fit_pose, pose_inverse
-from occface_core.occlusion.textures import fill_polygon
 
 # Outline of the face in MediaPipe's numbering, clockwise from the top of the forehead.
 FACE_OVAL = (
@@ -16,6 +16,8 @@ FACE_OVAL = (
     152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
 
+# Outlines are filled this many times finer, then averaged: OpenCV's own anti-aliasing swells shapes.
+_FINE = 4
 # Points on the eyes, brows and lips: everything that is not plain skin.
 EYES_AND_LIPS = (
     7, 22, 23, 24, 25, 26, 27, 28, 29, 30, 33, 46, 52, 53, 55, 56, 63, 65, 66, 70, 105, 107, 110, 112,
@@ -50,8 +52,12 @@ def face_mask_from_points(
         raise OcclusionError("points hold NaN or infinite values; drop or repair those samples first")
     outlines = points[:, FACE_OVAL, :].detach().to("cpu", torch.float32).numpy()
     masks = np.zeros((len(outlines), height, width), np.uint8)
+    fine = np.empty((height * _FINE, width * _FINE), np.uint8)
     for mask, outline in zip(masks, outlines, strict=True):
-        fill_polygon(mask, outline)
+        fine.fill(0)
+        corners = np.clip(outline * _FINE - 0.5, -(2**14), 2**14)
+        cv2.fillPoly(fine, [np.round(corners * 16).astype(np.int32)], 255, shift=4)
+        cv2.resize(fine, (width, height), dst=mask, interpolation=cv2.INTER_AREA)
     return (torch.from_numpy(masks).to(points.device, torch.float32) / 255.0)[:, None]
 
 

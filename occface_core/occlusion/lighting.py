@@ -8,6 +8,7 @@ import numpy as np
 from occface_core.occlusion.canonical import canonical_normals
 from occface_core.occlusion.face_points import EYES_AND_LIPS
 from occface_core.occlusion.posing import HeadPose
+from occface_core.occlusion.surfaces import opaque_window
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _SKIN = np.setdiff1d(np.arange(468), np.array(EYES_AND_LIPS))
@@ -80,18 +81,22 @@ def blend_in(
     Returns:
         Colour and opacity, both slightly blurred; opacity stays 0 beyond about 3 sigma.
     """
-    grey = image @ _LUMA
-    laplacian = cv2.Laplacian(grey, cv2.CV_32F)
+    grey = image[::2, ::2, 1]  # green stands for brightness: only statistics are wanted
+    laplacian = cv2.Laplacian(np.ascontiguousarray(image[..., 1]), cv2.CV_32F)[::2, ::2]
     detail = float(np.abs(laplacian).mean()) / max(float(grey.std()), 1e-3)
-    sigma = float(np.clip(0.9 - 2.0 * detail, 0.3, 0.9)) * np.clip(extent / 60.0, 0.4, 2.0)
-    layers = np.dstack([colour * alpha[..., None], alpha])
-    layers = cv2.GaussianBlur(layers, (0, 0), max(float(sigma), 0.3))
-    soft = layers[..., 3]
-    soft = np.where(soft < 0.01, np.float32(0.0), np.minimum(soft, 1.0))
-    colour = layers[..., :3] / np.maximum(layers[..., 3:], 1e-3)
+    sigma = float(np.clip(0.9 - 2.0 * detail, 0.3, 0.9)) * float(np.clip(extent / 60.0, 0.4, 2.0))
     noise = float(np.clip(np.median(np.abs(laplacian)) * 0.25, 0.0, 0.02))
-    grain = rng.standard_normal(alpha.shape, dtype=np.float32) * np.float32(noise)
-    return np.clip(colour + grain[..., None], 0.0, 1.0), soft
+    soft, tinted = np.zeros_like(alpha), np.zeros_like(colour)
+    window = opaque_window(alpha, margin=6)
+    if window is None:
+        return tinted, soft
+    layers = np.concatenate([colour[window] * alpha[window][..., None], alpha[window][..., None]], axis=-1)
+    layers = cv2.GaussianBlur(layers, (0, 0), max(sigma, 0.3), borderType=cv2.BORDER_REPLICATE)
+    opacity = layers[..., 3]
+    soft[window] = np.where(opacity < 0.01, np.float32(0.0), np.minimum(opacity, 1.0))
+    grain = rng.standard_normal(opacity.shape, dtype=np.float32) * np.float32(noise)
+    tinted[window] = layers[..., :3] / np.maximum(opacity, 1e-3)[..., None] + grain[..., None]
+    return tinted, soft
 
 
 def contact_shadow(alpha: np.ndarray, face: np.ndarray, extent: float, strength: float) -> np.ndarray:

@@ -122,9 +122,9 @@ def _straps(style: str, grid: np.ndarray) -> list[np.ndarray]:
         if style == "ffp":
             above, below = ([0.083, 0.046, -0.075], [0.072, -0.035, -0.075])
         for start, end in ((upper, above), (lower, below)):
-            end = np.array(end) * [side, 1.0, 1.0]
+            ear = np.array(end) * np.array([side, 1.0, 1.0])
             t = np.linspace(0.0, 1.0, 7)[:, None]
-            path = start + (end - start) * t + np.array([side * 0.002, 0.0, 0.0]) * np.sin(np.pi * t)
+            path = start + (ear - start) * t + np.array([side * 0.002, 0.0, 0.0]) * np.sin(np.pi * t)
             band = ribbon(path, np.array([0.0, 1.0, 0.0]), 0.0028 if style != "ffp" else 0.0045)
             bands.append((band if side > 0 else band[:, ::-1]).reshape(-1, 3))
     return bands

@@ -103,20 +103,26 @@ def warp_matrix(model: np.ndarray, *, stiffness: float = 0.02) -> np.ndarray:
     linear in the target points, hence one matrix per object design. Larger stiffness follows details less.
     """
     controls = canonical_points()[_controls()].astype(np.float64)
-    count = len(controls)
-
-    def affine(positions: np.ndarray) -> np.ndarray:
-        return np.concatenate([positions, np.ones((len(positions), 1))], axis=1)
-
-    kernel = -np.linalg.norm(controls[:, None] - controls[None], axis=2) + stiffness * np.eye(count)
-    system = np.zeros((count + 4, count + 4))
-    system[:count, :count] = kernel
-    system[:count, count:] = affine(controls)
-    system[count:, :count] = affine(controls).T
-    solution = np.linalg.solve(system, np.eye(count + 4, count))
     distances = -np.linalg.norm(model[:, None].astype(np.float64) - controls[None], axis=2)
-    basis = np.concatenate([distances, affine(model.astype(np.float64))], axis=1)
-    return (basis @ solution).astype(np.float32)
+    basis = np.concatenate([distances, _with_one(model.astype(np.float64))], axis=1)
+    return (basis @ _spline_inverse(stiffness)).astype(np.float32)
+
+
+def _with_one(positions: np.ndarray) -> np.ndarray:
+    return np.concatenate([positions, np.ones((len(positions), 1))], axis=1)
+
+
+@lru_cache(maxsize=4)
+def _spline_inverse(stiffness: float) -> np.ndarray:
+    """(K+4,K) map from values at the control points to spline coefficients."""
+    controls = canonical_points()[_controls()].astype(np.float64)
+    count = len(controls)
+    system = np.zeros((count + 4, count + 4))
+    system[:count, :count] = stiffness * np.eye(count)
+    system[:count, :count] -= np.linalg.norm(controls[:, None] - controls[None], axis=2)
+    system[:count, count:] = _with_one(controls)
+    system[count:, :count] = _with_one(controls).T
+    return np.linalg.solve(system, np.eye(count + 4, count))
 
 
 def place_warped(points: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -5,12 +5,19 @@ partly transparent parts, colours resolved inside the loop. Occluders cover a sm
 where building per-pixel arrays for PyTorch would cost more than the drawing.
 """
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 
 SUPERSAMPLE = 2  # samples per pixel and axis
+
+
+def _compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile on first call. Unwrapped first, since run-time type checkers wrap functions numba must read."""
+    return njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Part:
     two_sided: bool = False
 
 
-@njit(cache=True, fastmath=True)
+@_compiled
 def _draw(verts, faces, uv, light, gloss, texture, two_sided, zbuf, rgba):  # type: ignore[no-untyped-def]
     height, width = zbuf.shape
     rows, columns = texture.shape[0], texture.shape[1]
@@ -74,7 +81,7 @@ def _draw(verts, faces, uv, light, gloss, texture, two_sided, zbuf, rgba):  # ty
                 rgba[y, x, 3] = alpha
 
 
-@njit(cache=True, fastmath=True)
+@_compiled
 def _resolve(rgba, factor, colour, opacity, top, left):  # type: ignore[no-untyped-def]
     rows, columns = rgba.shape[0] // factor, rgba.shape[1] // factor
     share = 1.0 / (factor * factor)

@@ -79,3 +79,14 @@ def outline_coverage(sample: Sample, outlines: list[list[np.ndarray]]) -> np.nda
             fill_polygon(alpha, outline * ratio)
         shares.append(float(np.vdot(face, alpha.astype(np.float32))) / total)
     return np.array(shares)
+
+
+def opaque_window(alpha: np.ndarray, margin: int = 0) -> tuple[slice, slice] | None:
+    """Rows and columns that hold every non-zero opacity, with a margin; None where there is none."""
+    rows, columns = np.flatnonzero(alpha.any(axis=1)), np.flatnonzero(alpha.any(axis=0))
+    if len(rows) == 0:
+        return None
+    return (
+        slice(max(int(rows[0]) - margin, 0), int(rows[-1]) + 1 + margin),
+        slice(max(int(columns[0]) - margin, 0), int(columns[-1]) + 1 + margin),
+    )

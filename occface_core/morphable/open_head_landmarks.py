@@ -26,7 +26,6 @@ from occface_core.morphable import open_head_mediapipe
 from occface_core.morphable.open_head_geometry import HeadGeometry, build_geometry
 from occface_core.morphable.open_head_picture import View, head_colours, paint
 from occface_core.morphable.open_head_surface import embed, locate
-from occface_core.morphable.open_head_topology import vertex_normals
 
 log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -40,9 +39,11 @@ LOWER_LIDS = (7, 163, 144, 145, 153, 154, 155, 249, 390, 373, 374, 380, 381, 382
 LIPS = INNER_UPPER_LIP + INNER_LOWER_LIP + OUTER_UPPER_LIP + OUTER_LOWER_LIP + (61, 291, 78, 308)
 
 SIZE = 640
-TURNS = [(0.0, 0.0), (0.17, 0.0), (-0.17, 0.0), (0.35, 0.0), (-0.35, 0.0), (0.0, 0.13), (0.0, -0.13)]
+TURNS = [(yaw, 0.0) for yaw in (0.0, 0.17, -0.17, 0.35, -0.35, 0.6, -0.6)] + [(0.0, 0.13), (0.0, -0.13)]
 JAW_OPENINGS = [(0.0, turn) for turn in TURNS] + [(a, (y, 0.0)) for a in (6.0, 10.0) for y in (0.0, 0.17, -0.17)]
-MIN_FACING = 0.05
+# A point at azimuth phi of the head is trusted most in pictures turned by about -TURN_SHARE * phi.
+TURN_SHARE, TURN_SD = 0.5, 0.2
+PITCH_SD = 0.15
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Measurement:
     """What one picture says: MediaPipe's answer and where its points lie on the mean head."""
 
     opening: float  # jaw, degrees
-    frontal: bool
+    view: View
     detected: Array  # (468,3) pixels
     placed: Array  # (468,3) metres on the mean head
-    trust: Array  # (468,)
+    miss: Array  # (468,) squared pixels from the detection to the pixel it was carried back from
 
 
 def _measure(geometry: HeadGeometry, python: str) -> list[Measurement]:
@@ -66,7 +67,7 @@ def _measure(geometry: HeadGeometry, python: str) -> list[Measurement]:
             view = View(SIZE, yaw, pitch)
             image, found, weights = paint(posed, geometry.faces, head_colours(geometry.regions), view, eyes)
             cv2.imwrite(str(Path(folder) / f"{index:02d}.png"), image[..., ::-1])
-            pictures.append((opening, posed, view, found, weights))
+            pictures.append((opening, view, found, weights))
         answer = Path(folder) / "points.json"
         command = [python, open_head_mediapipe.__file__, folder, str(answer)]
         try:
@@ -75,38 +76,34 @@ def _measure(geometry: HeadGeometry, python: str) -> list[Measurement]:
             raise AssetError(f"{python} could not run MediaPipe ({error}): give one with mediapipe==0.10.21") from error
         detections = json.loads(answer.read_text(encoding="utf-8"))
     measured = []
-    for index, (opening, posed, view, found, weights) in enumerate(pictures):
+    for index, (opening, view, found, weights) in enumerate(pictures):
         points = detections[f"{index:02d}.png"]
         if points is None:
             log.warning("MediaPipe found no face in picture %d (jaw %g degrees)", index, opening)
             continue
         detected = np.array(points)
-        placed, trust = _carry_back(geometry, posed, view, found, weights, detected)
-        measured.append(Measurement(opening, view.yaw == view.pitch == 0.0, detected, placed, trust))
+        measured.append(Measurement(opening, view, detected, *_carry_back(geometry, found, weights, detected)))
     if len(measured) < len(pictures) // 2:
         raise AssetError("MediaPipe found the face in fewer than half of the pictures of the mean head")
     return measured
 
 
 def _carry_back(
-    geometry: HeadGeometry, posed: Array, view: View, found: NDArray, weights: Array, points: Array
+    geometry: HeadGeometry, found: NDArray[np.int64], weights: Array, points: Array
 ) -> tuple[Array, Array]:
-    """Mean-head position and trust of each detected point: the nearest pixel that shows outer skin."""
+    """Mean-head position of each detected point, at the nearest pixel that shows outer skin, and that distance^2."""
     skin_face = ~geometry.inner_faces & (geometry.topology.component[geometry.faces[:, 0]] == 0)
     shown = (found >= 0) & skin_face[found]
     pixels = np.argwhere(shown)
     centres = pixels[:, ::-1] + 0.5
-    normals = vertex_normals(posed, geometry.faces)
-    toward = view.rotation()[2]  # the camera's viewing axis in the head's frame
-    placed, trust = np.empty((len(points), 3)), np.empty(len(points))
+    placed, miss = np.empty((len(points), 3)), np.empty(len(points))
     for index, point in enumerate(points[:, :2]):
         gap = ((centres - point) ** 2).sum(1)
         row, column = pixels[gap.argmin()]
         corners, weight = geometry.faces[found[row, column]], weights[row, column]
         placed[index] = weight @ geometry.mean[corners]
-        facing = float((weight @ normals[corners]) @ toward)
-        trust[index] = max(facing, MIN_FACING) ** 2 / (1.0 + gap.min() / 4.0)
-    return placed, trust
+        miss[index] = gap.min()
+    return placed, miss
 
 
 def mirror_pairs(measured: list[Measurement]) -> NDArray[np.int64]:
@@ -117,7 +114,7 @@ def mirror_pairs(measured: list[Measurement]) -> NDArray[np.int64]:
     """
     cost = np.zeros((468, 468))
     for item in measured:
-        if item.frontal:
+        if item.view.yaw == item.view.pitch == 0.0:
             points = item.detected - np.array([SIZE / 2, SIZE / 2, 0.0])
             flipped = points * np.array([-1.0, 1.0, 1.0])
             cost += ((points[:, None] - flipped[None]) ** 2).sum(-1)
@@ -129,12 +126,20 @@ def mirror_pairs(measured: list[Measurement]) -> NDArray[np.int64]:
 
 
 def _combine(measured: list[Measurement]) -> Array:
-    """Trust-weighted mean (468,3); lips only from the open-mouth pictures, the rest only from the closed ones."""
+    """Weighted mean (468,3); lips only from the open-mouth pictures, the rest only from the closed ones.
+
+    Points on the side of the head count most in pictures that show that side: in the others the outline of the face
+    covers them, and the pixel they are carried back from belongs to the cheek.
+    """
     lips = np.zeros(468, dtype=bool)
     lips[list(LIPS)] = True
+    first = next(item for item in measured if item.opening == item.view.yaw == item.view.pitch == 0.0)
+    azimuth = np.arctan2(first.placed[:, 0], first.placed[:, 2] + 0.045)
     total, weight = np.zeros((468, 3)), np.zeros(468)
     for item in measured:
-        use = np.where(lips, item.opening > 0, item.opening == 0) * item.trust
+        off = (item.view.yaw + TURN_SHARE * azimuth) / TURN_SD
+        trust = np.exp(-0.5 * off**2 - 0.5 * (item.view.pitch / PITCH_SD) ** 2) / (1.0 + item.miss / 4.0)
+        use = np.where(lips, item.opening > 0, item.opening == 0) * trust
         total += use[:, None] * item.placed
         weight += use
     return total / weight[:, None]

@@ -6,7 +6,7 @@ from pathlib import Path
 from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
-RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor")
+RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class TrainConfig:
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
         estimates
             its identities must agree with (empty: consistency among duplicates alone).
+        focus_cycle: steps of one EM cycle; its first sixth trains the segmenter.
         occluder_family: "random", "irrational", "empirical" or one family's name.
     """
 
@@ -61,6 +62,7 @@ class TrainConfig:
     clean_share: float = 0.2
     duplicates: int = 4
     damior: str = ""
+    focus_cycle: int = 120
     checkpoint_minutes: float = 5.0
     log_every: int = 20
     dev_limit: int = 512

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -25,14 +24,13 @@ from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe, Losses, Twin, join
 from occface_core.distillation.scene import Scene
-from occface_core.errors import CheckpointError, ConfigError
+from occface_core.distillation.state import read_state, write_state
+from occface_core.errors import ConfigError
 from occface_core.networks.checkpoints import save_encoder
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 from occface_core.occlusion.api import occlude
 
 log = logging.getLogger(__name__)
-
-STATE_FILE = "state.ckpt"
 
 
 def schedule(progress: float, warmup: float) -> float:
@@ -99,8 +97,10 @@ class Trainer:
             raise ConfigError("no photos and not all of the batch synthetic: nothing to fill it with")
         self.recipe = recipe(config, scene, teacher, **extra)
         self.network = model
-        decay = [p for p in model.parameters() if p.ndim > 1]
-        rest = [p for p in model.parameters() if p.ndim <= 1]
+        self.extra = nn.ModuleDict(getattr(self.recipe, "modules", {})).to(scene.device)
+        trained = [*model.parameters(), *self.extra.parameters()]
+        decay = [p for p in trained if p.ndim > 1]
+        rest = [p for p in trained if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
             [{"params": decay, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}],
             lr=config.learning_rate,
@@ -204,6 +204,8 @@ class Trainer:
             synthetic, twin_images = self.render(photo)
             twin = join(photo, synthetic, twin_images, self.config.input_size)
             self.model.train()
+            self.extra.train()
+            self.recipe.step = self.clock.step
             losses = self.recipe.losses(self.predict, channels_last(twin), progress)
             total = torch.stack([value.mean() for value in losses.values()]).sum()
             self.fabric.backward(total)
@@ -249,18 +251,18 @@ class Trainer:
     # ---------------------------------------------------------------- state
 
     def save_state(self) -> None:
-        """Write the resumable state; the rename makes it atomic, so a kill leaves the previous one whole."""
+        """Write the resumable state and the network as it stands."""
         if self.fabric.is_global_zero:
-            state: dict[str, Any] = {
-                "model": self.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.clock.step,
-                "seconds": self.clock.seconds,
-                "config": json.dumps(self.config.to_dict()),
-            }
-            temporary = self.config.out / (STATE_FILE + ".tmp")
-            torch.save(state, temporary)
-            temporary.replace(self.config.out / STATE_FILE)
+            write_state(
+                self.config,
+                {
+                    "model": self.network.state_dict(),
+                    "extra": self.extra.state_dict(),
+                    "optimizer": self.optimizer.state_dict(),
+                    "step": self.clock.step,
+                    "seconds": self.clock.seconds,
+                },
+            )
             save_encoder(
                 self.network,
                 self.config.out / "model.safetensors",
@@ -275,24 +277,14 @@ class Trainer:
         Raises:
             CheckpointError: the state is damaged or belongs to another recipe, backbone or head.
         """
-        path = self.config.out / STATE_FILE
-        if not path.is_file():
+        state = read_state(self.config)
+        if state is None:
             return False
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            stored = json.loads(state["config"])
-        except Exception as error:  # torch.load raises many types on damaged files; all mean the same here
-            raise CheckpointError(f"{path}: cannot be resumed ({error}); delete it to start over") from error
-        for key in ("recipe", "backbone", "input_size", "mask_size", "batch_size", "seed"):
-            if stored.get(key) != self.config.to_dict()[key]:
-                raise CheckpointError(
-                    f"{path} belongs to a run with {key} {stored.get(key)!r}, this one has "
-                    f"{self.config.to_dict()[key]!r}; choose another --out"
-                )
         self.network.load_state_dict(state["model"])
+        self.extra.load_state_dict(state.get("extra", {}))
         self.optimizer.load_state_dict(state["optimizer"])
         self.clock = Clock(int(state["step"]), float(state["seconds"]))
-        log.info("resumed %s at step %d", path, self.clock.step)
+        log.info("resumed %s at step %d", self.config.out, self.clock.step)
         return True
 
 

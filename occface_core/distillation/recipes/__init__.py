@@ -3,22 +3,25 @@
 from occface_core.distillation.recipes.common import Losses, Predict, Twin, join, truth_losses
 from occface_core.distillation.recipes.damior import DamiorRecipe
 from occface_core.distillation.recipes.diamor import DiamorRecipe
+from occface_core.distillation.recipes.focus import FocusRecipe
 from occface_core.distillation.recipes.learner import LearnerRecipe
 from occface_core.distillation.recipes.teacher import TeacherRecipe
 
-Recipe = TeacherRecipe | LearnerRecipe
+Recipe = TeacherRecipe | LearnerRecipe | FocusRecipe
 
-RECIPE_CLASSES: dict[str, type[TeacherRecipe] | type[LearnerRecipe]] = {
+RECIPE_CLASSES: dict[str, type[TeacherRecipe] | type[LearnerRecipe] | type[FocusRecipe]] = {
     "teacher": TeacherRecipe,
     "learner": LearnerRecipe,
     "damior": DamiorRecipe,
     "diamor": DiamorRecipe,
+    "focus": FocusRecipe,
 }
 
 __all__ = [
     "RECIPE_CLASSES",
     "DamiorRecipe",
     "DiamorRecipe",
+    "FocusRecipe",
     "LearnerRecipe",
     "Losses",
     "Predict",

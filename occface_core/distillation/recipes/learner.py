@@ -21,6 +21,7 @@ class LearnerRecipe:
 
     needs_teacher = True
     occludes = True
+    step = 0  # set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene, self.teacher = config, scene, teacher

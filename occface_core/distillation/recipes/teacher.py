@@ -27,6 +27,7 @@ class TeacherRecipe:
 
     needs_teacher = False
     occludes = False
+    step = 0  # set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene = config, scene

@@ -1,0 +1,99 @@
+"""focus: segmentation and reconstruction learned together without occlusion labels (Li et al., CVPR 2023).
+
+EM alternation. E-step: the segmenter learns where the photo shows what the face model explains, the
+encoder stands
+still. M-step: the encoder fits the photo there only, the segmenter stands still, and the encoder's own
+mask head
+copies the segmenter so that one network can be shipped. Photos carry occluders of any kind; their masks
+are never
+read.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
+from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.recipes.common import Losses, Predict, Twin, mask_bce, photometric
+from occface_core.distillation.recipes.teacher import PRIOR_WEIGHTS
+from occface_core.distillation.scene import Decoded, Scene
+from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
+from occface_core.losses.segmentation import (
+    binary_loss,
+    hidden_area_loss,
+    neighbour_distance,
+    preserve_loss,
+    visible_distance_loss,
+)
+from occface_core.morphable.parameters import FaceParameters
+from occface_core.networks.encoder import EncoderOutput, FaceEncoder
+from occface_core.networks.segmentation import OcclusionSegmenter
+from occface_core.rendering.renderer import Renderer
+
+# FOCUS's weights (15, 0.5, 0.25, 10) divided by 10; its losses are sums of the same terms.
+E_WEIGHTS = {"neighbour": 1.5, "area": 0.12, "preserve": 0.1, "binary": 0.3}
+
+
+class FocusRecipe:
+    """EM alternation of an occlusion segmenter and an encoder."""
+
+    needs_teacher = False
+    occludes = True
+    step = 0  # set by the trainer
+
+    def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
+        self.config, self.scene = config, scene
+        self.renderer = Renderer(scene.head, config.input_size)
+        self.segmenter = OcclusionSegmenter()
+        self.modules: dict[str, nn.Module] = {"segmenter": self.segmenter}
+
+    def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
+        """Losses of the E-step in the first sixth of every cycle, of the M-step in the rest."""
+        position = self.step % self.config.focus_cycle
+        out = predict(twin.occluded)
+        decoded = self.scene.decode(out.params)
+        render, region = self.draw(out.params, decoded)
+        if position < self.config.focus_cycle / 6:
+            return self.e_step(twin.occluded, render, region)
+        return self.m_step(out, decoded, twin, render, region)
+
+    @torch.no_grad()
+    def draw(self, params: FaceParameters, decoded: Decoded) -> tuple[Tensor, Tensor]:
+        """The face model's picture and the region it claims, (B,3,S,S) and (B,1,S,S); no gradients."""
+        scene = self.scene
+        colour = scene.albedo.vertex_albedo(params.albedo, scene.head)
+        face = scene.face[None, :, None].expand(len(colour), -1, 1)
+        result = self.renderer(decoded.verts, params.camera, colour, params.sh_coeffs, attributes=face)
+        assert result.attributes is not None
+        return result.image.clamp(0, 1), (result.attributes > 0.5).float()
+
+    def e_step(self, image: Tensor, render: Tensor, region: Tensor) -> Losses:
+        """Segmenter: hide what the model cannot explain, keep what it can, decide."""
+        mask = self.segmenter(image, render * region).sigmoid()
+        distance = neighbour_distance(image, render)
+        return {
+            "e_neighbour": E_WEIGHTS["neighbour"] * visible_distance_loss(mask, distance, region),
+            "e_area": E_WEIGHTS["area"] * hidden_area_loss(mask, region),
+            "e_preserve": E_WEIGHTS["preserve"] * preserve_loss(mask, distance, region),
+            "e_binary": E_WEIGHTS["binary"] * binary_loss(mask, region),
+        }
+
+    def m_step(
+        self, out: EncoderOutput, decoded: Decoded, twin: Twin, render: Tensor, region: Tensor
+    ) -> Losses:
+        """Encoder: landmarks, priors, and the photometric term where the segmenter sees the face."""
+        with torch.no_grad():
+            mask = (self.segmenter(twin.occluded, render * region).sigmoid() > 0.5).float() * region
+        scene, rows = self.scene, slice(0, twin.photos or None)
+        losses = {
+            "landmark": 2.0 * landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights),
+            "eyes": pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
+            "lips": 0.5 * pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS),
+            "photometric": self.config.photometric
+            * photometric(scene, out.params, decoded, twin.occluded, mask, rows),
+        }
+        prior = parameter_prior(out.params)
+        losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v for k, v in prior.items()}
+        if out.mask_logits is not None:
+            losses["mask"] = 0.3 * mask_bce(out.mask_logits, mask)
+        return losses

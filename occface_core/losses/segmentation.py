@@ -1,0 +1,56 @@
+"""Unsupervised segmentation terms of FOCUS's E-step (Li et al., CVPR 2023), unreduced over the batch.
+
+FOCUS weighs: neighbour 15, perceptual distance 3, area 0.5, preserve 0.25, binary 10. The perceptual term
+needs a
+face-recognition network, which may not be shipped, and is left out.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def neighbour_distance(
+    image: Float[Tensor, "B 3 H W"], render: Float[Tensor, "B 3 H W"], radius: int = 2
+) -> Float[Tensor, "B 1 H W"]:
+    """Colour distance of each rendered pixel to its best match in a (2 radius + 1)^2 window of the photo.
+
+    The window forgives small misalignment, which would otherwise be taken for an occluder.
+    """
+    size = 2 * radius + 1
+    b, c, h, w = image.shape
+    padded = F.pad(image, (radius,) * 4, mode="replicate")
+    windows = F.unfold(padded, size).view(b, c, size * size, h, w)
+    squared = (windows - render[:, :, None]).square().sum(1)
+    return squared.amin(1, keepdim=True).add(1e-8).sqrt()
+
+
+def visible_distance_loss(
+    mask: Float[Tensor, "B 1 H W"], distance: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, "B"]:
+    """What the face model cannot explain should not be called visible: mean over the region of m * d."""
+    return (mask * distance * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)
+
+
+def hidden_area_loss(
+    mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
+) -> Float[Tensor, "B"]:
+    """Share of the face region called hidden; without it, an empty mask explains every photo perfectly."""
+    return ((1 - mask) * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)
+
+
+def preserve_loss(
+    mask: Float[Tensor, "B 1 H W"],
+    distance: Float[Tensor, "B 1 H W"],
+    region: Float[Tensor, "B 1 H W"],
+    sigma: float = 0.06,
+) -> Float[Tensor, "B"]:
+    """Pixels the model explains well should stay visible."""
+    explained = torch.exp(-0.5 * (distance / sigma).square())
+    return ((1 - mask) * explained * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)
+
+
+def binary_loss(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B"]:
+    """Push the mask to 0 or 1 inside the region: mean of m (1 - m)."""
+    return (mask * (1 - mask) * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)

@@ -131,14 +131,21 @@ def procrustes(
     mean_source, mean_target = (weight * source).sum(1), (weight * target).sum(1)
     centred_source, centred_target = source - mean_source[:, None], target - mean_target[:, None]
     covariance = (weight * centred_target).mT @ centred_source
+    rotation, spread = _best_rotation(covariance, allow_reflection)
+    scale = torch.ones_like(spread)
+    if with_scale:
+        variance = (weight * centred_source**2).sum((1, 2))
+        scale = spread / variance.clamp(min=torch.finfo(source.dtype).tiny)
+    moved = torch.einsum("bij,bj->bi", rotation, mean_source)
+    return Similarity(scale, rotation, mean_target - scale[:, None] * moved)
+
+
+def _best_rotation(
+    covariance: Float[Tensor, "B 3 3"], allow_reflection: bool
+) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, " B"]]:
+    """The rotation that maximises trace(R^T covariance), and that trace."""
     u, singular, vh = torch.linalg.svd(covariance)
     sign = torch.ones_like(singular)
     if not allow_reflection:
         sign[:, 2] = torch.where(torch.linalg.det(u) * torch.linalg.det(vh) < 0, -1.0, 1.0)
-    rotation = (u * sign[:, None]) @ vh
-    scale = torch.ones_like(total[:, 0])
-    if with_scale:
-        variance = (weight * centred_source**2).sum((1, 2))
-        scale = (singular * sign).sum(1) / variance.clamp(min=torch.finfo(source.dtype).tiny)
-    moved = torch.einsum("bij,bj->bi", rotation, mean_source)
-    return Similarity(scale, rotation, mean_target - scale[:, None] * moved)
+    return (u * sign[:, None]) @ vh, (singular * sign).sum(1)

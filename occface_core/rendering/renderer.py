@@ -1,7 +1,7 @@
 """Shaded pictures of a head, differentiable in geometry, albedo and light (not in visibility)."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,10 @@ class Renderer(nn.Module):
         backend: rasterizer backend, see :func:`occface_core.rendering.rasterizer.rasterize`.
         cull_back: do not draw triangles that face away (a closed head looks the same, a little faster).
     """
+
+    faces: Tensor
+    uv: Tensor | None
+    uv_faces: Tensor | None
 
     def __init__(
         self,
@@ -119,15 +123,8 @@ class Renderer(nn.Module):
             verts_px: the same vertices in pixels and depth.
             near: see :func:`occface_core.rendering.rasterizer.rasterize`.
         """
-        fragments = rasterize(
-            verts_px,
-            self.faces,
-            self.height,
-            self.width,
-            backend=self.backend,
-            cull_back=self.cull_back,
-            near=near,
-        )
+        how: dict[str, Any] = {"backend": self.backend, "cull_back": self.cull_back, "near": near}
+        fragments = rasterize(verts_px, self.faces, self.height, self.width, **how)
         points = surface_points(fragments, verts_px, self.faces)
         textured = albedo.ndim == 4
         columns = [vertex_normals(verts, self.faces), verts_px[..., 2:]]

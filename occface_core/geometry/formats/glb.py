@@ -70,7 +70,7 @@ def save(mesh: Mesh, path: Path) -> None:
         "NORMAL": writer.accessor(to_numpy(_unit(normals[rows]))),
     }
     if mesh.uv is not None and uv_rows is not None:
-        uv = to_numpy(mesh.uv[uv_rows]) * np.float32([1, -1]) + np.float32([0, 1])
+        uv = to_numpy(mesh.uv[uv_rows]) * np.array([1, -1], np.float32) + np.array([0, 1], np.float32)
         attributes["TEXCOORD_0"] = writer.accessor(uv)
     if mesh.vertex_colors is not None and mesh.texture is None:
         attributes["COLOR_0"] = writer.accessor(to_numpy(_to_linear(mesh.vertex_colors[rows])))

@@ -69,6 +69,15 @@ def _edge(px, py, qx, qy, x, y, p, q):
 
 
 @triton.jit
+def _pixel_range(a, b, c, size):
+    """First and one-past-last pixel whose centre lies between the smallest and largest coordinate."""
+    # Clamp before converting: a far vertex does not fit an integer.
+    low = tl.minimum(tl.maximum(tl.minimum(a, tl.minimum(b, c)) - 0.5, 0.0), size * 1.0)
+    high = tl.minimum(tl.maximum(tl.maximum(a, tl.maximum(b, c)) + 0.5, 0.0), size * 1.0)
+    return tl.ceil(low).to(tl.int32), tl.floor(high).to(tl.int32)
+
+
+@triton.jit
 def _draw_triangle(
     verts,
     faces,
@@ -95,13 +104,8 @@ def _draw_triangle(
     if CULL_BACK:
         usable = usable & (area < 0)  # y points down, so triangles facing the viewer run clockwise
     if usable:
-        # Clamp before converting: a far vertex does not fit an integer.
-        low_x = tl.minimum(tl.maximum(tl.minimum(ax, tl.minimum(bx, cx)) - 0.5, 0.0), width * 1.0)
-        low_y = tl.minimum(tl.maximum(tl.minimum(ay, tl.minimum(by, cy)) - 0.5, 0.0), height * 1.0)
-        high_x = tl.minimum(tl.maximum(tl.maximum(ax, tl.maximum(bx, cx)) + 0.5, 0.0), width * 1.0)
-        high_y = tl.minimum(tl.maximum(tl.maximum(ay, tl.maximum(by, cy)) + 0.5, 0.0), height * 1.0)
-        left, upper = tl.ceil(low_x).to(tl.int32), tl.ceil(low_y).to(tl.int32)
-        right, lower = tl.floor(high_x).to(tl.int32), tl.floor(high_y).to(tl.int32)
+        left, right = _pixel_range(ax, bx, cx, width)
+        upper, lower = _pixel_range(ay, by, cy, height)
         lane = tl.arange(0, TILE * TILE)
         for tile_row in range(upper, lower, TILE):
             for tile_column in range(left, right, TILE):

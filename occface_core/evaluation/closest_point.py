@@ -62,7 +62,8 @@ class TriangleTree:
 
         Args:
             points: queries in the unit and frame of the mesh, finite.
-            hint: a triangle that is probably near, for example the last answer; changes speed, never distances.
+            hint: a triangle that is probably near, for example the last answer; changes speed, never
+            distances.
 
         Raises:
             MeshError: a query is not finite.

@@ -1,7 +1,7 @@
 """Scan-to-mesh error of one prediction, by the NoW protocol (Sanyal et al., CVPR 2019). Everything in mm.
 
-The scan is cropped to a sphere around the face; the prediction is brought to the scan by seven landmarks, then
-by minimising the sum of squared distances from every kept scan vertex to the closest point of the whole
+The scan is cropped to a sphere around the face; the prediction is brought to the scan by seven landmarks,
+then by minimising the sum of squared distances from every kept scan vertex to the closest point of the whole
 prediction; those distances are the errors.
 """
 
@@ -21,7 +21,8 @@ LANDMARK_NAMES = ("right eye outer", "right eye inner", "left eye inner", "left 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 RADIUS_FACTOR, CENTRE_SHIFT = 1.4, 0.3
 _LEAST_SPREAD = 1e-3  # second over first principal extent of usable landmarks
-_UNIT_SLACK = 5.0
+_UNIT_SLACK = 5.0  # how far the scale by landmarks may be from the unit given
+_MIRROR_MARGIN = 1e-6
 _LANDMARK_REACH = 50.0  # mm; further from its own mesh, a landmark belongs to another mesh or unit
 
 Points = Float[np.ndarray, "N 3"]
@@ -133,11 +134,15 @@ def _landmark_start(target: Landmarks, source: Landmarks, unit: str | None) -> t
     The metrical protocol replaces the scale but keeps the translation of the scaled fit, as the published
     evaluator does; the refinement absorbs the shift.
     """
-    fit = procrustes(torch.from_numpy(source)[None], torch.from_numpy(target)[None], allow_reflection=True)
+    pair = torch.from_numpy(source)[None], torch.from_numpy(target)[None]
+    fit, mirrored = procrustes(*pair), procrustes(*pair, allow_reflection=True)
     rotation, scale = fit.rotation[0].numpy(), float(fit.scale[0])
-    if np.linalg.det(rotation) < 0:
+    # Landmarks in one plane fit equally well either way round; only a better reflection tells of a mirror.
+    if float(mirrored.scale[0]) > scale * (1 + _MIRROR_MARGIN):
         raise MeshError("mirrored landmarks: they fit the scan's only after a reflection; check the order "
                         f"({', '.join(LANDMARK_NAMES)}; right = the subject's right) and the mesh's x axis")
+    if not (np.isfinite(scale) and scale > 0):
+        raise MeshError(f"degenerate landmarks: they fit the scan's with scale {scale}")
     factor = scale if unit is None else UNITS[unit]
     if not factor / _UNIT_SLACK < scale < factor * _UNIT_SLACK:
         raise MeshError(f"the unit is not {unit!r}: the landmarks ask for {scale:.4g} mm per unit")
@@ -149,7 +154,8 @@ def _landmark_start(target: Landmarks, source: Landmarks, unit: str | None) -> t
 def _check_on_surface(tree: TriangleTree, landmarks: Landmarks) -> None:
     gap = float(np.sqrt(tree.nearest(landmarks).squared_distance.max()))
     if gap > _LANDMARK_REACH:
-        raise MeshError(f"a landmark lies {gap:.0f} mm from its own mesh; both must have the same frame and unit")
+        raise MeshError(f"a landmark lies {gap:.0f} mm from its own mesh; "
+                        "both must have the same frame and unit")
 
 
 def _apply(matrix: Float[np.ndarray, "4 4"], points: Points) -> Points:
@@ -186,7 +192,7 @@ class _Refinement:
     def jacobian(self, parameters: np.ndarray) -> np.ndarray:
         """Derivatives at the parameters of the last call of ``residuals``.
 
-        The closest points may be held fixed: moving them along the surface changes no distance to first order.
+        The closest points may be held fixed: moving them along the surface changes distances to second order.
         """
         scale, turn, shift = self._split(parameters)
         rotation = rotation_matrix(turn)
@@ -195,7 +201,8 @@ class _Refinement:
         length = np.linalg.norm(away, axis=1, keepdims=True)
         away = np.divide(away, length, out=np.zeros_like(away), where=length > 0)
         columns = [(away * turned).sum(1)] if self.with_scale else []
-        columns += [scale * (away * (self._closest @ d.T)).sum(1) for d in _rotation_derivatives(turn, rotation)]
+        derivatives = _rotation_derivatives(turn, rotation)
+        columns += [scale * (away * (self._closest @ d.T)).sum(1) for d in derivatives]
         return np.column_stack([*columns, away])
 
     def matrix(self, parameters: np.ndarray) -> Float[np.ndarray, "4 4"]:
@@ -221,7 +228,7 @@ def rotation_matrix(turn: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
 
 
 def _rotation_derivatives(turn: np.ndarray, rotation: np.ndarray) -> list[np.ndarray]:
-    """Derivative of the rotation matrix by each axis-angle component (Gallego and Yezzi, JMIV 2015, eq. 9)."""
+    """Derivative of the rotation by each axis-angle component (Gallego and Yezzi, JMIV 2015, eq. 9)."""
     squared = float(turn @ turn)
     if squared < 1e-24:
         return [_cross_matrix(axis) for axis in np.eye(3)]

@@ -19,6 +19,7 @@ _NAMED = 20  # failures spelled out in the log; the status table has all of them
 logger = logging.getLogger(__name__)
 _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "occlusion": ("occface_core.evaluation.occlusion_cli", "clean and occluded twins by coverage and family"),
+    "landmarks": ("occface_core.evaluation.landmarks_cli", "68-point error on annotated photos"),
     "synthetic-now": ("occface_core.evaluation.now_synthetic_cli", "a NoW dataset of rendered open heads"),
 }
 

@@ -3,17 +3,6 @@
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
-from occface_core.data.batches import BatchConfig, TwinSampler
-from occface_core.data.landmarks import mirror_pairs
-from occface_core.data.packed import cached_pack
-from occface_core.data.photos import load_photo_set
-from occface_core.evaluation.robustness import RobustnessBenchmark, reductions, summarise, to_json
-from occface_core.morphable.albedo import AlbedoModel
-from occface_core.morphable.head_model import HeadModel
-from occface_core.networks.checkpoints import load_encoder
-
 COLUMNS = ("shape_mm", "posed_mm", "texture", "nme")
 TITLES = {
     "shape_mm": "shape mm",
@@ -45,6 +34,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write OUT/occlusion.json and OUT/occlusion.md; exit code 0."""
+    from tqdm import tqdm
+
+    from occface_core.data.batches import BatchConfig, TwinSampler
+    from occface_core.data.landmarks import mirror_pairs
+    from occface_core.data.packed import cached_pack
+    from occface_core.data.photos import load_photo_set
+    from occface_core.evaluation.robustness import RobustnessBenchmark, reductions, summarise, to_json
+    from occface_core.morphable.albedo import AlbedoModel
+    from occface_core.morphable.head_model import HeadModel
+    from occface_core.networks.checkpoints import load_encoder
+
     head, albedo = HeadModel.load(), AlbedoModel.load()
     models = {args.against: load_encoder(args.against)}
     for item in args.model or ["student"]:

@@ -1,0 +1,36 @@
+"""`python -m occface_core demo`: the browser app."""
+
+import argparse
+import os
+from importlib import import_module
+from importlib.util import find_spec
+
+from occface_core.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `demo`."""
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on (0.0.0.0 for the whole network)"
+    )
+    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve the app until interrupted.
+
+    Raises:
+        ConfigError: The app or Gradio is not installed.
+    """
+    # Read by Gradio when it is imported: without it, it asks a server about new versions.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    for name in ("demo", "gradio", "plotly"):
+        if find_spec(name) is None:
+            raise ConfigError(
+                f"{name!r} is not installed; run this in the repository after `pip install -r "
+                "requirements.txt`"
+            )
+    options = import_module("demo.assets").launch_options()
+    app = import_module("demo.interface").create_app()
+    app.launch(**{**options, "server_name": args.host, "server_port": args.port})
+    return 0

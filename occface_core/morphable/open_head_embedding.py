@@ -29,7 +29,14 @@ Mix = tuple[int, int, float]
 CONTOUR17: tuple[Mix, ...] = (
     *((127, 127, 0.0), (234, 93, 0.19), (93, 132, 0.37), (132, 58, 0.42), (58, 172, 0.64), (136, 136, 0.0)),
     *((150, 149, 0.3), (176, 176, 0.0), (152, 152, 0.0), (400, 400, 0.0), (379, 378, 0.3)),
-    *((365, 365, 0.0), (288, 397, 0.64), (361, 288, 0.42), (323, 361, 0.37), (454, 323, 0.19), (356, 356, 0.0)),
+    *(
+        (365, 365, 0.0),
+        (288, 397, 0.64),
+        (361, 288, 0.42),
+        (323, 361, 0.37),
+        (454, 323, 0.19),
+        (356, 356, 0.0),
+    ),
 )
 INNER51: tuple[Mix, ...] = (
     *((70, 70, 0.0), (63, 63, 0.0), (105, 66, 0.21), (66, 66, 0.0), (107, 66, 0.31)),
@@ -54,7 +61,10 @@ def read_landmark_file(path: Path, faces: int) -> Embedding:
     cure = "make it with `python -m occface_core.morphable.open_head_landmarks`"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        ids, weights = np.array(record["triangles"], dtype=np.int64), np.array(record["weights"], dtype=np.float64)
+        ids, weights = (
+            np.array(record["triangles"], dtype=np.int64),
+            np.array(record["weights"], dtype=np.float64),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AssetError(f"{path} is not a landmark file of the open head ({error}); {cure}") from error
     if ids.shape != (468,) or weights.shape != (468, 3) or ids.min() < 0 or ids.max() >= faces:

@@ -24,11 +24,25 @@ SHAPES = 100
 EXPRESSIONS = (
     *("browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
     *("cheekPuff", "cheekSquintLeft", "cheekSquintRight"),
-    *("eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight"),
+    *(
+        "eyeBlinkLeft",
+        "eyeBlinkRight",
+        "eyeLookDownLeft",
+        "eyeLookDownRight",
+        "eyeLookInLeft",
+        "eyeLookInRight",
+    ),
     *("eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight"),
     *("eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight"),
     *("jawForward", "jawLeft", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight"),
-    *("mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight"),
+    *(
+        "mouthFrownLeft",
+        "mouthFrownRight",
+        "mouthFunnel",
+        "mouthLeft",
+        "mouthLowerDownLeft",
+        "mouthLowerDownRight",
+    ),
     *("mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower", "mouthRollUpper"),
     *("mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight"),
     *("mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
@@ -95,5 +109,6 @@ def build_geometry() -> HeadGeometry:
         rig=rig,
         regions=build_regions(folder, topology, mean),
         inner_faces=in_mouth | in_eyes,
-        blink=expressions[EXPRESSIONS.index("eyeBlinkLeft")] + expressions[EXPRESSIONS.index("eyeBlinkRight")],
+        blink=expressions[EXPRESSIONS.index("eyeBlinkLeft")]
+        + expressions[EXPRESSIONS.index("eyeBlinkRight")],
     )

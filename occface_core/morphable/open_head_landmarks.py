@@ -40,7 +40,9 @@ LIPS = INNER_UPPER_LIP + INNER_LOWER_LIP + OUTER_UPPER_LIP + OUTER_LOWER_LIP + (
 
 SIZE = 640
 TURNS = [(yaw, 0.0) for yaw in (0.0, 0.17, -0.17, 0.35, -0.35, 0.6, -0.6)] + [(0.0, 0.13), (0.0, -0.13)]
-JAW_OPENINGS = [(0.0, turn) for turn in TURNS] + [(a, (y, 0.0)) for a in (6.0, 10.0) for y in (0.0, 0.17, -0.17)]
+JAW_OPENINGS = [(0.0, turn) for turn in TURNS] + [
+    (a, (y, 0.0)) for a in (6.0, 10.0) for y in (0.0, 0.17, -0.17)
+]
 # A point at azimuth phi of the head is trusted most in pictures turned by about -TURN_SHARE * phi.
 TURN_SHARE, TURN_SD = 0.5, 0.2
 PITCH_SD = 0.15
@@ -73,7 +75,9 @@ def _measure(geometry: HeadGeometry, python: str) -> list[Measurement]:
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=600)
         except (OSError, subprocess.SubprocessError) as error:
-            raise AssetError(f"{python} could not run MediaPipe ({error}): give one with mediapipe==0.10.21") from error
+            raise AssetError(
+                f"{python} could not run MediaPipe ({error}): give one with mediapipe==0.10.21"
+            ) from error
         detections = json.loads(answer.read_text(encoding="utf-8"))
     measured = []
     for index, (opening, view, found, weights) in enumerate(pictures):
@@ -82,7 +86,9 @@ def _measure(geometry: HeadGeometry, python: str) -> list[Measurement]:
             log.warning("MediaPipe found no face in picture %d (jaw %g degrees)", index, opening)
             continue
         detected = np.array(points)
-        measured.append(Measurement(opening, view, detected, *_carry_back(geometry, found, weights, detected)))
+        measured.append(
+            Measurement(opening, view, detected, *_carry_back(geometry, found, weights, detected))
+        )
     if len(measured) < len(pictures) // 2:
         raise AssetError("MediaPipe found the face in fewer than half of the pictures of the mean head")
     return measured
@@ -171,7 +177,11 @@ def measure_landmarks(geometry: HeadGeometry, python: str) -> tuple[NDArray[np.i
     log.info("%d points on the midline", int((partner == np.arange(468)).sum()))
     ids, weights = embed(points, geometry.mean, geometry.faces, allowed_faces(geometry))
     moved = np.linalg.norm(locate(geometry.mean, geometry.faces, ids, weights) - points, axis=1)
-    log.info("projection moved the points by %.2f mm on average, at most %.2f mm", 1e3 * moved.mean(), 1e3 * moved.max())
+    log.info(
+        "projection moved the points by %.2f mm on average, at most %.2f mm",
+        1e3 * moved.mean(),
+        1e3 * moved.max(),
+    )
     return ids, weights
 
 

@@ -13,7 +13,12 @@ from occface_core.morphable.open_head_topology import vertex_normals
 Array = NDArray[np.float64]
 
 SKIN_RGB, LIP_RGB, BROW_RGB = (0.80, 0.60, 0.50), (0.66, 0.36, 0.34), (0.30, 0.21, 0.16)
-WHITE_RGB, IRIS_RGB, PUPIL_RGB, MOUTH_RGB = (0.93, 0.92, 0.90), (0.30, 0.22, 0.14), (0.03, 0.03, 0.03), (0.25, 0.07, 0.07)
+WHITE_RGB, IRIS_RGB, PUPIL_RGB, MOUTH_RGB = (
+    (0.93, 0.92, 0.90),
+    (0.30, 0.22, 0.14),
+    (0.03, 0.03, 0.03),
+    (0.25, 0.07, 0.07),
+)
 EYE_RADIUS = 0.0175  # metres, a little outside the eyeball
 
 
@@ -31,7 +36,9 @@ class View:
     def rotation(self) -> Array:
         """Head to camera rotation (3,3): yaw about y, then pitch about x."""
         cy, sy, cp, sp = np.cos(self.yaw), np.sin(self.yaw), np.cos(self.pitch), np.sin(self.pitch)
-        return np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+        return np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]) @ np.array(
+            [[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]
+        )
 
     def project(self, vertices: Array) -> Array:
         """Metres (N,3) to pixels (N,3): x right, y down, third value the depth (larger is farther)."""
@@ -109,6 +116,11 @@ def _paint_irises(colour: Array, position: Array, centres: Array, gazes: Array) 
 def head_colours(regions: dict[str, Array]) -> Array:
     """Vertex colours (V,3) of a plain adult: skin, darker lips and brows, white eyeballs, dark mouth."""
     colours = np.tile(np.array(SKIN_RGB), (len(regions["lips"]), 1))
-    for name, target in (("lips", LIP_RGB), ("brows", BROW_RGB), ("mouth_interior", MOUTH_RGB), ("eyes", WHITE_RGB)):
+    for name, target in (
+        ("lips", LIP_RGB),
+        ("brows", BROW_RGB),
+        ("mouth_interior", MOUTH_RGB),
+        ("eyes", WHITE_RGB),
+    ):
         colours = colours + regions[name][:, None] * (np.array(target) - colours)
     return colours

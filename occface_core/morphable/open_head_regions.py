@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occface_core.morphable.open_head_assets import read_mask
-from occface_core.morphable.open_head_topology import LEFT_EYE, RIGHT_EYE, SKIN, TONGUE, HeadTopology, smooth, vertex_normals
+from occface_core.morphable.open_head_topology import (
+    LEFT_EYE,
+    RIGHT_EYE,
+    SKIN,
+    TONGUE,
+    HeadTopology,
+    smooth,
+    vertex_normals,
+)
 
 Array = NDArray[np.float64]
 
@@ -42,7 +50,9 @@ def _painted(folder: Path, topology: HeadTopology, name: str) -> Array:
     return vertex
 
 
-def cavity_faces(folder: Path, topology: HeadTopology, mean: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def cavity_faces(
+    folder: Path, topology: HeadTopology, mean: Array
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Triangles (F,) of the mouth cavity and of the eye cavities, which are pieces of their own in the unwrap."""
     painted = read_mask(folder, "inside-mouth", topology.texcoords)[topology.texture_faces].mean(1)
     eye_height = mean[topology.component == LEFT_EYE][:, 1].mean()
@@ -125,4 +135,6 @@ def build_regions(folder: Path, topology: HeadTopology, mean: Array) -> dict[str
     }
     for name in ("face", "neck", "scalp", "ears"):
         regions[name] = smooth(regions[name], topology.faces, 1) * skin
-    return {name: (0.5 * (regions[name] + regions[name][topology.mirror])).clip(0, 1) for name in REGION_NAMES}
+    return {
+        name: (0.5 * (regions[name] + regions[name][topology.mirror])).clip(0, 1) for name in REGION_NAMES
+    }

@@ -67,7 +67,9 @@ def _jaw_weights(topology: HeadTopology, mean: Array, jaw_open: Array, hinge: Ar
 
 def _skin_weights(topology: HeadTopology, rig_weights: dict, jaw: Array, body_count: int) -> Array:
     outside = ("spine", "clavicle", "shoulder", "upperarm")
-    carried = {name: 0.0 if name.startswith(outside) else CARRIED_SHARE.get(name, 1.0) for name in rig_weights}
+    carried = {
+        name: 0.0 if name.startswith(outside) else CARRIED_SHARE.get(name, 1.0) for name in rig_weights
+    }
     head = bone_share(rig_weights, carried, body_count)[topology.keep]
     head = smooth(head, topology.faces, 6).clip(0.0, 1.0)
     head[head > 0.995] = 1.0
@@ -127,7 +129,9 @@ def _jaw_corrective(mean: Array, jaw_open: Array, hinge: Array, angle: float, ja
     return posedirs
 
 
-def bone_head(mesh: BaseMesh, bones: dict[str, dict], name: str, moved: Array, keep: NDArray[np.int64]) -> Array:
+def bone_head(
+    mesh: BaseMesh, bones: dict[str, dict], name: str, moved: Array, keep: NDArray[np.int64]
+) -> Array:
     """Place a bone's head on the mean: its base position, carried along by the nearest kept skin vertices."""
     head = bones[name]["head"]
     ids = {

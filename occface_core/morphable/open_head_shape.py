@@ -86,7 +86,9 @@ def _is_sideways(change: LocalChange, mirror: NDArray[np.int64]) -> bool:
     return float((flipped * change.positive).sum()) < 0
 
 
-def _sample_sliders(rng: np.random.Generator, count: int, changes: list[LocalChange], mirror: NDArray) -> Array:
+def _sample_sliders(
+    rng: np.random.Generator, count: int, changes: list[LocalChange], mirror: NDArray
+) -> Array:
     """Draw slider values (N,137): left and right partners agree up to a small asymmetry."""
     values = np.empty((count, len(changes)))
     shared: dict[str, Array] = {}
@@ -108,7 +110,9 @@ def _remove_rigid(fields: Array, mean: Array, weight: Array) -> Array:
     """Take the small rigid motion (weighted least squares, 6 modes) out of displacement fields (K,V,3)."""
     centre = (weight[:, None] * mean).sum(0) / weight.sum()
     arm = mean - centre
-    modes = [np.broadcast_to(axis, mean.shape) for axis in np.eye(3)] + [np.cross(axis, arm) for axis in np.eye(3)]
+    modes = [np.broadcast_to(axis, mean.shape) for axis in np.eye(3)] + [
+        np.cross(axis, arm) for axis in np.eye(3)
+    ]
     root = np.sqrt(weight)[None, :, None]
     basis, _ = np.linalg.qr((np.stack(modes) * root).reshape(6, -1).T)
     moving = np.linalg.lstsq((np.stack(modes) * root).reshape(6, -1).T, basis, rcond=None)[0]  # (6 modes, 6)
@@ -173,7 +177,9 @@ def build_shape(
     changes = read_local_changes(folder, keep)
     macros = _sample_macros(rng, SAMPLES)
     sliders = _sample_sliders(rng, SAMPLES, changes, mirror)
-    coefficients = np.concatenate([_macro_coefficients(macros, keys), sliders.clip(min=0), (-sliders).clip(min=0)], 1)
+    coefficients = np.concatenate(
+        [_macro_coefficients(macros, keys), sliders.clip(min=0), (-sliders).clip(min=0)], 1
+    )
     fields = np.concatenate(
         [macro_fields, np.stack([c.positive for c in changes]), np.stack([c.negative for c in changes])]
     )

@@ -33,7 +33,9 @@ def descendants(bones: dict[str, dict], root: str) -> list[str]:
     return found
 
 
-def bone_share(weights: dict[str, list[list[float]]], bones: dict[str, float], count: int) -> NDArray[np.float64]:
+def bone_share(
+    weights: dict[str, list[list[float]]], bones: dict[str, float], count: int
+) -> NDArray[np.float64]:
     """Share (count,) of each vertex's skinning that goes to ``bones``, each counted with its factor."""
     total, chosen = np.zeros(count), np.zeros(count)
     for name, rows in weights.items():

@@ -1,0 +1,66 @@
+"""FOCUS's segmentation terms on pictures whose answer is known."""
+
+import pytest
+import torch
+
+from occface_core.losses.segmentation import (
+    binary_loss,
+    hidden_area_loss,
+    neighbour_distance,
+    preserve_loss,
+    visible_distance_loss,
+)
+
+REGION = torch.ones(1, 1, 8, 8)
+
+
+def test_neighbour_distance_forgives_shifts_within_its_window(generator: torch.Generator) -> None:
+    render = torch.rand(1, 3, 16, 16, generator=generator)
+    shifted = torch.roll(render, shifts=(2, -1), dims=(2, 3))
+    inner = neighbour_distance(shifted, render)[..., 3:-3, 3:-3]
+    assert float(inner.max()) == pytest.approx(0.0, abs=2e-4)
+    assert float(neighbour_distance(shifted, render, radius=0)[..., 3:-3, 3:-3].mean()) > 0.2
+
+
+def test_neighbour_distance_of_flat_colours_is_their_distance() -> None:
+    image, render = torch.zeros(1, 3, 6, 6), torch.full((1, 3, 6, 6), 0.5)
+    expected = torch.full((1, 1, 6, 6), 0.75**0.5)
+    torch.testing.assert_close(neighbour_distance(image, render), expected)
+
+
+def test_terms_have_their_known_values() -> None:
+    mask = torch.full((1, 1, 8, 8), 0.25)
+    distance = torch.full((1, 1, 8, 8), 0.4)
+    assert float(visible_distance_loss(mask, distance, REGION)) == pytest.approx(0.1)
+    assert float(hidden_area_loss(mask, REGION)) == pytest.approx(0.75)
+    assert float(binary_loss(mask, REGION)) == pytest.approx(0.1875)
+    assert float(preserve_loss(mask, torch.zeros_like(mask), REGION)) == pytest.approx(0.75)
+    assert float(preserve_loss(mask, distance, REGION, sigma=0.01)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_pixels_outside_the_region_do_not_count() -> None:
+    region = torch.zeros(1, 1, 8, 8)
+    region[..., :4] = 1
+    mask = torch.cat([torch.ones(1, 1, 8, 4), torch.zeros(1, 1, 8, 4)], dim=3)
+    assert float(hidden_area_loss(mask, region)) == 0.0
+
+
+def test_minimising_the_terms_hides_exactly_what_is_not_explained() -> None:
+    distance = torch.full((1, 1, 8, 8), 0.01)
+    distance[..., 4:] = 0.6
+    logits = torch.zeros(1, 1, 8, 8, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(80):
+        mask = logits.sigmoid()
+        loss = (
+            1.5 * visible_distance_loss(mask, distance, REGION)
+            + 0.12 * hidden_area_loss(mask, REGION)
+            + 0.1 * preserve_loss(mask, distance, REGION)
+            + 0.3 * binary_loss(mask, REGION)
+        )
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
+    visible = logits.sigmoid() > 0.5
+    assert bool(visible[..., :4].all())
+    assert not bool(visible[..., 4:].any())

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,7 @@ def _build_head(args: argparse.Namespace) -> int:
 
 
 def _build_albedo(args: argparse.Namespace) -> int:
-    from occface_core.morphable import albedo_build
-
-    albedo_build.main(args.rest)
+    import_module("occface_core.data.build_albedo").main(args.rest)
     return 0
 
 

@@ -106,7 +106,7 @@ def save_reconstruction(
     work = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
     try:
         # Compressed: faces and masks repeat themselves; the file is about 40 % of its raw size.
-        np.savez_compressed(work / f"{name}.npz", **arrays(result))
+        np.savez_compressed(work / f"{name}.npz", **arrays(result))  # type: ignore[arg-type]
         for suffix in formats:
             save_mesh(result.mesh("posed"), work / f"{name}.{suffix}")
         made = sorted(path.name for path in work.iterdir())

@@ -96,8 +96,8 @@ def gather_evidence(
         head: The head model.
         lookup: The head's texture layout; None leaves the texture out.
     """
-    size = image.shape[:2]
-    view = window(*size, crop)
+    size = image.shape[0], image.shape[1]
+    view = window(size[0], size[1], crop)
     if view is None:
         empty = np.zeros(size, np.uint8)
         return PhotoEvidence(empty, np.zeros(len(verts_image), np.float32), 0.0)

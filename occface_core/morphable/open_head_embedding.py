@@ -2,7 +2,8 @@
 
 * 468: read from ``open_head_landmarks.json`` (measured by ``open_head_landmarks``).
 * 68 (iBUG): a 17-point contour and 51 inner points, each MediaPipe's matching point or a mix of two.
-* dynamic contour: for each yaw of -39..39 degrees the points of the averted side slide to the silhouette, as in
+* dynamic contour: for each yaw of -39..39 degrees the points of the averted side slide to the silhouette,
+  as in
   FLAME's embedding (Li et al. 2017); the points of the near side stay on the jaw.
 * NoW's seven points: iBUG 36, 39, 42, 45, 33, 48, 54.
 """
@@ -22,9 +23,10 @@ Embedding = tuple[NDArray[np.int64], Array]
 
 MAX_YAW = 39
 NOW7 = (36, 39, 42, 45, 33, 48, 54)
-# iBUG index -> (MediaPipe point a, point b, share of b). The usual correspondences, with shares fitted to photos that
-# carry both human-placed iBUG points and MediaPipe's, where that cut the distance (2.6 to 2.3 % of the face box on
-# the inner points; 5.2 to 4.3 % on the contour, whose iBUG points sit lower on the jaw than MediaPipe's).
+# iBUG index -> (MediaPipe point a, point b, share of b). The usual correspondences, with shares fitted to
+# photos that carry both human-placed iBUG points and MediaPipe's, where that cut the distance (2.6 to 2.3 %
+# of the face box on the inner points; 5.2 to 4.3 % on the contour, whose iBUG points sit lower on the jaw
+# than MediaPipe's).
 Mix = tuple[int, int, float]
 CONTOUR17: tuple[Mix, ...] = (
     *((127, 127, 0.0), (234, 93, 0.19), (93, 132, 0.37), (132, 58, 0.42), (58, 172, 0.64), (136, 136, 0.0)),
@@ -106,7 +108,8 @@ def _slice(mean: Array, faces: NDArray[np.int64], height: float) -> tuple[NDArra
 def dynamic_contour(geometry: HeadGeometry, contour: Embedding) -> Embedding:
     """Contour per yaw row: triangle ids (79,17) and weights (79,17,3).
 
-    A positive yaw turns the face to the subject's left, so the subject's left side (iBUG 9..16) is the averted one.
+    A positive yaw turns the face to the subject's left, so the subject's left side (iBUG 9..16) is the
+    averted one.
     """
     mean, faces = geometry.mean, geometry.faces
     outer = ~geometry.inner_faces & (geometry.topology.component[faces[:, 0]] == 0)

@@ -1,8 +1,9 @@
 """Flattening a disc of triangles: Tutte's embedding and a flip-free relaxation of its distortion.
 
-Tutte, How to draw a graph (1963): with the outline on a convex curve and every inner vertex at the mean of its
-neighbours, no triangle flips. The relaxation is SLIM (Rabinovich et al., Scalable Locally Injective Mappings, 2017)
-on the symmetric Dirichlet energy: reweighted least squares, with a step that stops before any triangle flips.
+Tutte, How to draw a graph (1963): with the outline on a convex curve and every inner vertex at the mean of
+its neighbours, no triangle flips. The relaxation is SLIM (Rabinovich et al., Scalable Locally Injective
+Mappings, 2017) on the symmetric Dirichlet energy: reweighted least squares, with a step that stops before
+any triangle flips.
 """
 
 import numpy as np
@@ -29,7 +30,7 @@ def boundary_loops(faces: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def tutte(faces: NDArray[np.int64], count: int, outline: NDArray[np.int64], pinned: Array) -> Array:
-    """Place vertices (count,2) with ``outline`` at ``pinned`` (N,2), convex, and the rest at their neighbours' mean."""
+    """Place vertices (count,2): ``outline`` at convex ``pinned`` (N,2), others at their neighbours' mean."""
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
     adjacency = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
@@ -43,7 +44,7 @@ def tutte(faces: NDArray[np.int64], count: int, outline: NDArray[np.int64], pinn
 
 
 def _references(faces: NDArray[np.int64], space: Array, scale: Array) -> tuple[Array, Array]:
-    """Inverse edge matrices (F,2,2) of the triangles laid flat, enlarged by ``scale``, and their areas (F,)."""
+    """Inverse edge matrices (F,2,2) of the triangles laid flat and scaled, and their areas (F,)."""
     corners = space[faces]
     e1, e2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     length = np.linalg.norm(e1, axis=1)
@@ -54,7 +55,9 @@ def _references(faces: NDArray[np.int64], space: Array, scale: Array) -> tuple[A
     y = 2 * np.maximum(area, tiny) / length
     flat = np.zeros((len(faces), 2, 2))
     flat[:, 0, 0], flat[:, 0, 1], flat[:, 1, 1] = length * scale, x * scale, y * scale
-    return np.linalg.inv(flat), np.maximum(area, tiny) * scale**2
+    sizes: Array = np.maximum(area, tiny) * scale**2
+    inverse: Array = np.linalg.inv(flat).astype(np.float64)
+    return inverse, sizes
 
 
 def _jacobians(places: Array, faces: NDArray[np.int64], inverse: Array) -> Array:
@@ -72,7 +75,7 @@ def _energy(jacobian: Array, area: Array) -> float:
 
 
 def _longest_step(places: Array, move: Array, faces: NDArray[np.int64]) -> float:
-    """Largest step along ``move`` before a triangle has no area: smallest positive root of a quadratic in each."""
+    """Largest step before a triangle has no area: the smallest positive root of its quadratic."""
 
     def cross(a: Array, b: Array) -> Array:
         return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
@@ -125,6 +128,16 @@ def relax(
     return places
 
 
+def _metric(jacobian: Array, area: Array) -> tuple[Array, Array]:
+    """Weights W^T W (F,2,2) that give the quadratic the energy's gradient, and closest rotations."""
+    u, sigma, vt = np.linalg.svd(jacobian)
+    sigma = sigma.clip(1e-4, 1e4)
+    gap = sigma - 1.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = np.where(np.abs(gap) < 1e-6, 4.0, (sigma - sigma**-3) / gap)
+    return (u * weight[:, None, :]) @ np.swapaxes(u, 1, 2) * area[:, None, None], u @ vt
+
+
 def _solve(
     places: Array,
     faces: NDArray[np.int64],
@@ -134,13 +147,7 @@ def _solve(
     free: NDArray[np.int64],
 ) -> Array:
     """One reweighted least-squares step: minimise sum area |W (J - R)|^2 over the free vertices."""
-    u, sigma, vt = np.linalg.svd(jacobian)
-    rotation = u @ vt
-    sigma = sigma.clip(1e-4, 1e4)
-    gap = sigma - 1.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        weight = np.where(np.abs(gap) < 1e-6, 4.0, (sigma - sigma**-3) / gap)
-    metric = (u * weight[:, None, :]) @ np.swapaxes(u, 1, 2) * area[:, None, None]  # W^T W, (F,2,2)
+    metric, rotation = _metric(jacobian, area)
     # J = sum_k corner_k g_k^T with g the gradient of corner k's hat function.
     gradient = np.stack([-(inverse[:, 0] + inverse[:, 1]), inverse[:, 0], inverse[:, 1]], axis=1)  # (F,3,2)
     stiffness = np.einsum("fkc,flc->fkl", gradient, gradient)

@@ -52,7 +52,7 @@ EXPRESSIONS = (
 
 @dataclass(frozen=True)
 class HeadGeometry:
-    """The open head before landmarks and texture layout; metres, origin at the mean vertex of the mean head."""
+    """The open head before landmarks and texture; metres, origin at the mean head's mean vertex."""
 
     mesh: BaseMesh
     topology: HeadTopology
@@ -70,7 +70,7 @@ class HeadGeometry:
         return self.topology.faces
 
     def open_jaw(self, angle: float, vertices: Array | None = None) -> Array:
-        """Turn the jaw of ``vertices`` (V,3; default the mean) by ``angle`` radians: corrective, then skinning."""
+        """Turn the jaw of ``vertices`` (V,3; default the mean) by ``angle`` radians."""
         rest = self.mean if vertices is None else vertices
         turn = rotation_about_x(angle)
         features = np.concatenate([np.zeros(9), (turn - np.eye(3)).ravel(), np.zeros(18)])

@@ -1,11 +1,12 @@
 """Measure where MediaPipe's 468 face-mesh points lie on the open head.
 
-``python -m occface_core.morphable.open_head_landmarks --mediapipe-python PYTHON --out weights/open_head_landmarks.json``
+``python -m occface_core.morphable.open_head_landmarks --mediapipe-python PYTHON --out
+weights/open_head_landmarks.json``
 
-Pictures of the mean head (several turns, closed and slightly opened mouth) are given to MediaPipe; every point is
-carried back to the surface under its pixel, averaged over the pictures by how squarely the surface faced the camera,
-made mirror-symmetric and put on the nearest allowed triangle. MediaPipe needs an environment of its own, so the result
-is kept as a small file and the head itself is built without it.
+Pictures of the mean head (several turns, closed and slightly opened mouth) are given to MediaPipe; every
+point is carried back to the surface under its pixel, averaged over the pictures by how squarely the surface
+faced the camera, made mirror-symmetric and put on the nearest allowed triangle. MediaPipe needs an
+environment of its own, so the result is kept as a small file and the head itself is built without it.
 """
 
 import argparse
@@ -97,7 +98,7 @@ def _measure(geometry: HeadGeometry, python: str) -> list[Measurement]:
 def _carry_back(
     geometry: HeadGeometry, found: NDArray[np.int64], weights: Array, points: Array
 ) -> tuple[Array, Array]:
-    """Mean-head position of each detected point, at the nearest pixel that shows outer skin, and that distance^2."""
+    """Mean-head position of each point, at the nearest pixel showing outer skin, and that distance^2."""
     skin_face = ~geometry.inner_faces & (geometry.topology.component[geometry.faces[:, 0]] == 0)
     shown = (found >= 0) & skin_face[found]
     pixels = np.argwhere(shown)
@@ -113,7 +114,7 @@ def _carry_back(
 
 
 def mirror_pairs(measured: list[Measurement]) -> NDArray[np.int64]:
-    """Left/right partner (468,) of every point: the cheapest matching of the frontal detections with their mirror.
+    """Left/right partner (468,) of every point: the cheapest matching of the points with their mirror.
 
     Raises:
         AssetError: the matching is not its own inverse.
@@ -134,8 +135,8 @@ def mirror_pairs(measured: list[Measurement]) -> NDArray[np.int64]:
 def _combine(measured: list[Measurement]) -> Array:
     """Weighted mean (468,3); lips only from the open-mouth pictures, the rest only from the closed ones.
 
-    Points on the side of the head count most in pictures that show that side: in the others the outline of the face
-    covers them, and the pixel they are carried back from belongs to the cheek.
+    Points on the side of the head count most in pictures that show that side: in the others the outline of
+    the face covers them, and the pixel they are carried back from belongs to the cheek.
     """
     lips = np.zeros(468, dtype=bool)
     lips[list(LIPS)] = True
@@ -152,7 +153,7 @@ def _combine(measured: list[Measurement]) -> Array:
 
 
 def allowed_faces(geometry: HeadGeometry) -> NDArray[np.bool_]:
-    """Triangles (468,F) each point may lie on: outer skin, and the right lip or lid for the points of those rims."""
+    """Triangles (468,F) each point may lie on: outer skin; for lip and lid points that lip or lid."""
     faces = geometry.faces
     skin = ~geometry.inner_faces & (geometry.topology.component[faces[:, 0]] == 0)
     allowed = np.tile(skin, (468, 1))
@@ -170,7 +171,7 @@ def allowed_faces(geometry: HeadGeometry) -> NDArray[np.bool_]:
 
 
 def measure_landmarks(geometry: HeadGeometry, python: str) -> tuple[NDArray[np.int64], Array]:
-    """Return the triangle (468,) and barycentric weights (468,3) of every MediaPipe point on the mean head."""
+    """Return the triangle (468,) and barycentric weights (468,3) of every point on the mean head."""
     measured = _measure(geometry, python)
     points, partner = _combine(measured), mirror_pairs(measured)
     points = 0.5 * (points + points[partner] * np.array([-1.0, 1.0, 1.0]))

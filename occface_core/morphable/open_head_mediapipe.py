@@ -1,8 +1,9 @@
 """Child script of ``open_head_landmarks``: run MediaPipe's face mesh over a folder of PNG pictures.
 
 It runs under a Python of its own (``mediapipe==0.10.21`` wants numpy < 2) and must not import this package:
-``python open_head_mediapipe.py PICTURES OUT.json`` writes ``{file name: [[x, y, z], ...] or null}`` with the first 468
-points, x and y in pixels, z in the same unit relative to the head's centre (smaller is nearer).
+``python open_head_mediapipe.py PICTURES OUT.json`` writes ``{file name: [[x, y, z], ...] or null}`` with
+the first 468 points, x and y in pixels, z in the same unit relative to the head's centre (smaller is
+nearer).
 """
 
 import json
@@ -20,7 +21,11 @@ def detect(folder: Path) -> dict[str, list[list[float]] | None]:
         static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.3
     ) as mesh:
         for path in sorted(folder.glob("*.png")) + sorted(folder.glob("*.jpg")):
-            image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+            picture = cv2.imread(str(path))
+            if picture is None:
+                found[path.name] = None
+                continue
+            image = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             height, width = image.shape[:2]
             faces = mesh.process(image).multi_face_landmarks
             found[path.name] = (

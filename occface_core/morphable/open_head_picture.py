@@ -24,7 +24,7 @@ EYE_RADIUS = 0.0175  # metres, a little outside the eyeball
 
 @dataclass(frozen=True)
 class View:
-    """A perspective camera in front of the head: turned by yaw and pitch (radians), ``distance`` metres away."""
+    """A perspective camera ``distance`` metres in front of the head, which turns by yaw and pitch."""
 
     size: int = 640
     yaw: float = 0.0
@@ -50,7 +50,7 @@ class View:
 
 
 def rasterize(points: Array, faces: NDArray[np.int64], size: int) -> tuple[NDArray[np.int64], Array]:
-    """Nearest triangle (size,size), -1 for background, and its barycentric weights (size,size,3); no culling."""
+    """Nearest triangle (size,size), -1 for background, and its weights (size,size,3); no culling."""
     nearest = np.full((size, size), np.inf)
     found = np.full((size, size), -1, dtype=np.int64)
     weights = np.zeros((size, size, 3))
@@ -85,7 +85,8 @@ def paint(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], Array]:
     """Paint a lit picture (size,size,3) uint8 RGB; also return the triangle and weights under every pixel.
 
-    ``eyes`` are eyeball centres (2,3) and gaze directions (2,3): iris and pupil are painted per pixel around them.
+    ``eyes`` are eyeball centres (2,3) and gaze directions (2,3): iris and pupil are painted per pixel
+    around them.
     """
     found, weights = rasterize(view.project(vertices), faces, view.size)
     hit = found >= 0

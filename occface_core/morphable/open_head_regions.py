@@ -1,7 +1,7 @@
 """Named regions of the open head, (V,) in [0,1], mirror-symmetric.
 
-Lips, ears and eyelids come from MakeHuman's painted skin masks and mouth and eye cavities from the pieces of its
-texture unwrap; brows, nose, neck, scalp and face are drawn relative to those on the mean head.
+Lips, ears and eyelids come from MakeHuman's painted skin masks and mouth and eye cavities from the pieces
+of its texture unwrap; brows, nose, neck, scalp and face are drawn relative to those on the mean head.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ REGION_NAMES = (
 )
 
 
-def ramp(values: Array, start: float, end: float) -> Array:
+def ramp(values: Array, start: float | Array, end: float | Array) -> Array:
     """Smooth step from 0 at ``start`` to 1 at ``end`` (``start`` may be the larger)."""
     t = ((values - start) / (end - start)).clip(0, 1)
     return t * t * (3 - 2 * t)
@@ -53,7 +53,7 @@ def _painted(folder: Path, topology: HeadTopology, name: str) -> Array:
 def cavity_faces(
     folder: Path, topology: HeadTopology, mean: Array
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Triangles (F,) of the mouth cavity and of the eye cavities, which are pieces of their own in the unwrap."""
+    """Triangles (F,) of the mouth cavity and of the eye cavities: pieces of their own in the unwrap."""
     painted = read_mask(folder, "inside-mouth", topology.texcoords)[topology.texture_faces].mean(1)
     eye_height = mean[topology.component == LEFT_EYE][:, 1].mean()
     mouth, eyes = np.zeros(len(topology.faces), dtype=bool), np.zeros(len(topology.faces), dtype=bool)
@@ -70,7 +70,7 @@ def cavity_faces(
 
 
 def outer_skin(topology: HeadTopology, inner: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Vertices (V,) of skin seen from outside (lids, lips, neck included): on a triangle that is not ``inner`` (F,)."""
+    """Vertices (V,) of skin seen from outside, lids and lips included: on a triangle not ``inner``."""
     outside = np.zeros(len(topology.keep), dtype=bool)
     outside[topology.faces[~inner]] = True
     return outside & (topology.component == SKIN)
@@ -90,6 +90,35 @@ def _brows(mean: Array, eye: Array, side: float) -> Array:
     return band * ramp(across, -0.024, -0.019) * ramp(across, 0.028, 0.022) * (mean[:, 2] > eye[2] - 0.01)
 
 
+def _face_neck_scalp(
+    topology: HeadTopology, mean: Array, skin: NDArray[np.bool_], ears: Array, eye: Array, mouth_y: float
+) -> tuple[Array, Array, Array]:
+    """Divide the outer skin without the ears by height and by the azimuth around the head's upright axis."""
+    chin_y = mouth_y - 0.05
+    height = mean[:, 1]
+    azimuth = np.degrees(np.arctan2(np.abs(mean[:, 0]), mean[:, 2] + 0.045))
+    hairline = eye[1] + 0.068 - 0.035 * ramp(azimuth, 35.0, 80.0)
+    jaw_line = chin_y - 0.004 + 0.062 * ramp(azimuth, 25.0, 85.0)
+    face = ramp(azimuth, 84.0, 74.0) * ramp(height, hairline + 0.004, hairline - 0.006)
+    face = face * ramp(height, jaw_line - 0.006, jaw_line + 0.003) * (1 - ears) * skin
+    downwards = vertex_normals(mean, topology.faces)[:, 1]
+    face = face * np.maximum(ramp(downwards, -0.75, -0.5), ramp(height, chin_y + 0.008, chin_y + 0.02))
+    lobe = mean[ears > 0.5][:, 1].min()
+    neck = ramp(height, jaw_line + 0.004, jaw_line - 0.008) * skin * (1 - face)
+    neck = neck * ramp(height, lobe - 0.006, lobe - 0.018)
+    scalp = skin * (1 - face) * (1 - neck) * (1 - ears)
+    neck = neck + scalp * ramp(azimuth, 70.0, 50.0) * (height < mouth_y)  # underside of the chin
+    return face, neck, scalp * (1 - neck)
+
+
+def _nose(mean: Array, midline: NDArray[np.bool_], eye: Array, mouth_y: float) -> Array:
+    """An ellipsoid around the ridge: from between the eyes to under the tip."""
+    ridge = mean[midline & (mean[:, 1] > mouth_y)]
+    tip = ridge[ridge[:, 2].argmax()]
+    centre = np.array([0.0, 0.5 * (tip[1] + eye[1]) - 0.006, tip[2] - 0.012])
+    return _ellipsoid(mean, centre, (0.021, 0.034, 0.03)) * (mean[:, 1] > mouth_y + 0.006)
+
+
 def build_regions(folder: Path, topology: HeadTopology, mean: Array) -> dict[str, Array]:
     """Return every region of ``REGION_NAMES`` as (V,) weights on the mean head (V,3), metres."""
     in_mouth, in_eyes = cavity_faces(folder, topology, mean)
@@ -100,27 +129,12 @@ def build_regions(folder: Path, topology: HeadTopology, mean: Array) -> dict[str
     ears = _painted(folder, topology, "ears") * skin
     lids = _painted(folder, topology, "eyelids") * skin
     mouth_centre = (lips[:, None] * mean).sum(0) / lips.sum()
-    ear_box = mean[ears > 0.5]
-    tip = mean[skin & (np.abs(mean[:, 0]) < 1e-6) & (mean[:, 1] > mouth_centre[1])][:, [1, 2]]
-    tip_y, tip_z = tip[tip[:, 1].argmax()]
-    chin_y = mouth_centre[1] - 0.05
-    azimuth = np.degrees(np.arctan2(np.abs(mean[:, 0]), mean[:, 2] + 0.045))
-    hairline = eye[1] + 0.068 - 0.035 * ramp(azimuth, 35.0, 80.0)
-    jaw_line = chin_y - 0.004 + 0.062 * ramp(azimuth, 25.0, 85.0)
-    face = ramp(azimuth, 84.0, 74.0) * ramp(mean[:, 1], hairline + 0.004, hairline - 0.006)
-    face = face * ramp(mean[:, 1], jaw_line - 0.006, jaw_line + 0.003) * (1 - ears) * skin
-    downwards = vertex_normals(mean, topology.faces)[:, 1]
-    face = face * np.maximum(ramp(downwards, -0.75, -0.5), ramp(mean[:, 1], chin_y + 0.008, chin_y + 0.02))
-    neck = ramp(mean[:, 1], jaw_line + 0.004, jaw_line - 0.008) * skin * (1 - face)
-    neck = neck * ramp(mean[:, 1], ear_box[:, 1].min() - 0.006, ear_box[:, 1].min() - 0.018)
-    scalp = skin * (1 - face) * (1 - neck) * (1 - ears)
-    neck = neck + scalp * ramp(azimuth, 70.0, 50.0) * (mean[:, 1] < mouth_centre[1])  # underside of the chin
-    scalp = scalp * (1 - neck)
+    face, neck, scalp = _face_neck_scalp(topology, mean, skin, ears, eye, float(mouth_centre[1]))
     eye_region = np.zeros(len(mean))
     for side in (1.0, -1.0):
         eye_region += _ellipsoid(mean, eye * np.array([side, 1, 1]), (0.026, 0.0165, 0.03)) * skin
-    nose_centre = np.array([0.0, 0.5 * (tip_y + eye[1]) - 0.006, tip_z - 0.012])
-    nose = _ellipsoid(mean, nose_centre, (0.021, 0.034, 0.03)) * skin * (1 - lips)
+    midline = skin & (np.abs(mean[:, 0]) < 1e-6)
+    nose = _nose(mean, midline, eye, float(mouth_centre[1])) * skin * (1 - lips)
     regions = {
         "face": face,
         "eyes": ((topology.component == LEFT_EYE) | (topology.component == RIGHT_EYE)).astype(np.float64),
@@ -130,7 +144,7 @@ def build_regions(folder: Path, topology: HeadTopology, mean: Array) -> dict[str
         "ears": ears,
         "scalp": scalp,
         "neck": neck,
-        "nose": nose * (mean[:, 1] > mouth_centre[1] + 0.006),
+        "nose": nose,
         "mouth_interior": (mouth | (topology.component == TONGUE)).astype(np.float64),
     }
     for name in ("face", "neck", "scalp", "ears"):

@@ -1,8 +1,8 @@
 """Joints, skinning weights and jaw corrective of the open head.
 
-The jaw is fitted to the artist-made facial action ``jawOpen``: one rotation about the left-right axis explains it
-best, its share at each vertex is the skinning weight, and what is left becomes a pose corrective, so that turning
-the jaw by the fitted angle reproduces ``jawOpen`` on the mean head.
+The jaw is fitted to the artist-made facial action ``jawOpen``: one rotation about the left-right axis
+explains it best, its share at each vertex is the skinning weight, and what is left becomes a pose
+corrective, so that turning the jaw by the fitted angle reproduces ``jawOpen`` on the mean head.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,8 @@ Array = NDArray[np.float64]
 
 PARENTS = (-1, 0, 1, 1, 1)
 JOINTS = ("root", "neck", "jaw", "left_eye", "right_eye")
-# How much of each neck bone's skinning goes to the neck joint (the rest to the root): the neck bends over its length.
+# How much of each neck bone's skinning goes to the neck joint (the rest to the root): the neck bends over
+# its length.
 CARRIED_SHARE = {"neck01": 0.0, "neck02": 0.34, "neck03": 0.67}
 REGRESSOR_SIGMA = 0.025  # metres
 
@@ -47,7 +48,7 @@ def rotation_about_x(angle: float) -> Array:
 
 
 def fit_jaw(mean: Array, jaw_open: Array, skin: NDArray[np.bool_]) -> tuple[Array, float]:
-    """Fit the hinge (3,) and angle that carry the chin the way ``jawOpen`` does (planar rigid fit, yz plane)."""
+    """Fit the hinge (3,) and angle that carry the chin as ``jawOpen`` does (rigid, in the yz plane)."""
     size = np.linalg.norm(jaw_open, axis=1)
     chin = skin & (size > 0.7 * np.quantile(size[skin], 0.999))
     before, after = mean[chin][:, 1:], (mean + jaw_open)[chin][:, 1:]
@@ -85,7 +86,8 @@ def _skin_weights(topology: HeadTopology, rig_weights: dict, jaw: Array, body_co
 def regress(points: Array, target: Array, sigma: float) -> Array:
     """Non-negative weights (N,) summing to one whose mean of ``points`` (N,3) is exactly ``target`` (3,).
 
-    The entropy-closest weights to a Gaussian around the target: exp(-d^2 / 2 sigma^2 + lambda . x), lambda by Newton.
+    The entropy-closest weights to a Gaussian around the target: exp(-d^2 / 2 sigma^2 + lambda . x), lambda
+    by Newton.
     """
     arm = (points - target) / sigma
     start = -0.5 * (arm**2).sum(1)
@@ -97,7 +99,7 @@ def regress(points: Array, target: Array, sigma: float) -> Array:
         error = weight @ arm
         hessian = (arm * weight[:, None]).T @ arm - np.outer(error, error)
         step = np.linalg.solve(hessian + 1e-12 * np.eye(3), error)
-        tilt -= step * min(1.0, 1.0 / max(np.linalg.norm(step), 1e-12))
+        tilt -= step * min(1.0, 1.0 / max(float(np.linalg.norm(step)), 1e-12))
     return weight
 
 
@@ -118,7 +120,7 @@ def sphere_centre(points: Array) -> Array:
 
 
 def _jaw_corrective(mean: Array, jaw_open: Array, hinge: Array, angle: float, jaw: Array) -> Array:
-    """Posedirs (V,3,36): what skinning misses of ``jawOpen``, spread over entries (1,2) and (2,1) of R_jaw - I."""
+    """Posedirs (V,3,36): what skinning misses of ``jawOpen``, on entries (1,2) and (2,1) of R - I."""
     turn = rotation_about_x(angle) - np.eye(3)
     missing = jaw_open - jaw[:, None] * ((mean - hinge) @ turn.T)
     blended = np.eye(3) + jaw[:, None, None] * turn  # the corrective is added before skinning

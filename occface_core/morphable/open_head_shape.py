@@ -1,8 +1,8 @@
 """Mean adult head and principal shape directions of the open head, from MakeHuman's sliders.
 
-Samples are drawn from the macros (age, gender, weight, ancestry) and from the 137 face sliders, moved rigidly onto
-the mean and decomposed by PCA. A sample is linear in the displacement fields, so the PCA is solved exactly in the
-space of their few hundred coefficients instead of the space of 14,000 coordinates.
+Samples are drawn from the macros (age, gender, weight, ancestry) and from the 137 face sliders, moved
+rigidly onto the mean and decomposed by PCA. A sample is linear in the displacement fields, so the PCA is
+solved exactly in the space of their few hundred coefficients instead of the space of 14,000 coordinates.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class ShapeBasis:
 
 
 def _macro_fields(folder: Path, keep: NDArray[np.int64]) -> tuple[list[tuple[str, str, str]], Array]:
-    """Read the fields of (gender, age, weight) and (gender, age, ancestry), muscle, height and proportions average."""
+    """Read the macro fields; muscle, height and body proportions stay at their average."""
     keys, fields = [], []
     for gender in GENDERS:
         for age in AGES:
@@ -54,7 +54,7 @@ def _macro_fields(folder: Path, keep: NDArray[np.int64]) -> tuple[list[tuple[str
 
 
 def _sample_macros(rng: np.random.Generator, count: int) -> dict[str, Array]:
-    """Draw the macros of adults; each value is (N,): male, old and heavy in [0,1], ancestries summing to one."""
+    """Draw the macros of adults, each (N,): male, old, heavy in [0,1], ancestries summing to one."""
     ancestry = rng.dirichlet(np.full(3, 0.7), count)
     return {
         "male": rng.uniform(0.0, 1.0, count),
@@ -154,6 +154,29 @@ def _slider_traits(changes: list[LocalChange], values: Array) -> dict[str, Array
     return traits
 
 
+def _principal(centred: Array, fields: Array, count: int) -> tuple[Array, Array, Array]:
+    """PCA of the samples ``centred @ fields``, solved in the space of their coefficients.
+
+    With F = fields (K,3V) and centred^T centred / N = R^T R the covariance is (R F)^T (R F): its scaled
+    principal directions are (R F)^T w for the eigenvectors w of the small matrix (R F) (R F)^T.
+
+    Args:
+        centred: (N,K) coefficients of the samples, of zero mean.
+        fields: (K,V,3) displacement fields.
+        count: number of directions S.
+
+    Returns:
+        directions (S,V,3) scaled to one standard deviation, scores (N,S), cumulated variance share (S,).
+    """
+    basis = fields.reshape(len(fields), -1)
+    half = np.linalg.qr(centred / np.sqrt(len(centred)), mode="r") @ basis
+    variance, vectors = np.linalg.eigh(half @ half.T)
+    order = np.argsort(variance)[::-1][:count]
+    flat = vectors[:, order].T @ half
+    scores = centred @ (basis @ (flat / (flat**2).sum(1)[:, None]).T)
+    return flat.reshape(count, *fields.shape[1:]), scores, np.cumsum(variance[order]) / variance.sum()
+
+
 def build_shape(
     folder: Path,
     base: Array,
@@ -187,17 +210,7 @@ def build_shape(
     mean = base + np.einsum("k,kvc->vc", coefficients.mean(0), fields)
     mean = 0.5 * (mean + mean[mirror] * flip)  # the population is symmetric; the finite sample nearly so
     fields = _remove_rigid(fields, mean, weight)
-    centred = coefficients - coefficients.mean(0)
-    # PCA in coefficient space: with F = fields (K,3V) and C = R^T R / N (K,K) the covariance F^T C F has the
-    # eigenvectors F^T R^T w / s of the small matrix R F F^T R^T.
-    triangular = np.linalg.qr(centred / np.sqrt(SAMPLES), mode="r")
-    half = np.einsum("rk,kd->rd", triangular, fields.reshape(len(fields), -1))
-    variance, vectors = np.linalg.eigh(half @ half.T)
-    order = np.argsort(variance)[::-1][:count]
-    directions = (vectors[:, order].T @ half).reshape(count, *mean.shape)
-    flat = directions.reshape(count, -1)
-    scores = centred @ (fields.reshape(len(fields), -1) @ (flat / (flat**2).sum(1)[:, None]).T)
+    directions, scores, explained = _principal(coefficients - coefficients.mean(0), fields, count)
     traits = {name: macros[name] for name in macros} | _slider_traits(changes, sliders)
     names, signs = _names(scores, traits)
-    explained = np.cumsum(variance[order]) / variance.sum()
     return ShapeBasis(mean, directions * signs[:, None, None], names, explained)

@@ -14,8 +14,9 @@ def closest_on_triangles(point: Array, corners: Array) -> tuple[Array, Array]:
         corners: (F,3,3) triangle corners.
 
     Returns:
-        barycentric weights (F,3) of the closest points and squared distances (F,). (Ericson, Real-Time Collision
-        Detection, 5.1.5: the plane point where it lies inside, else the nearest of the three edges.)
+        barycentric weights (F,3) of the closest points and squared distances (F,). (Ericson, Real-Time
+        Collision Detection, 5.1.5: the plane point where it lies inside, else the nearest of the three
+        edges.)
     """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     e1, e2, arm = b - a, c - a, point - a

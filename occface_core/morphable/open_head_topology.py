@@ -1,4 +1,4 @@
-"""Which part of the MakeHuman body is the head: vertices, triangles, texture charts and mesh neighbourhoods."""
+"""Which part of the MakeHuman body is the head: vertices, triangles, texture charts."""
 
 from dataclasses import dataclass
 
@@ -88,7 +88,7 @@ def connected_pieces(faces: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def smooth(values: NDArray[np.float64], faces: NDArray[np.int64], rounds: int) -> NDArray[np.float64]:
-    """Average a per-vertex field (V,) or (V,C) with its mesh neighbours ``rounds`` times (half own, half neighbours)."""
+    """Average a field (V,) or (V,C) with its mesh neighbours, half and half, ``rounds`` times."""
     pairs = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
     degree = np.bincount(pairs[:, 0], minlength=len(values)).clip(min=1)

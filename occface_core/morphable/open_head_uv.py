@@ -1,8 +1,8 @@
 """Texture layout of the open head: the face takes more than half of a square texture.
 
-MakeHuman's unwrap gives the pieces and where they are cut. The outer skin of the head (cut up the back to the crown)
-is spread over a rectangle and relaxed so that no triangle flips and the face is magnified; neck, eyeballs, mouth and
-eye cavities and tongue keep MakeHuman's shapes and share a strip below it.
+MakeHuman's unwrap gives the pieces and where they are cut. The outer skin of the head (cut up the back to
+the crown) is spread over a rectangle and relaxed so that no triangle flips and the face is magnified; neck,
+eyeballs, mouth and eye cavities and tongue keep MakeHuman's shapes and share a strip below it.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ RELAX_ROUNDS = 40
 
 
 def _fan(faces: NDArray[np.int64], loop: NDArray[np.int64], apex: int) -> NDArray[np.int64]:
-    """Close a hole: triangles from ``apex`` to every edge of a boundary loop, wound like the faces around it."""
+    """Close a hole: triangles from ``apex`` to every edge of a loop, wound like the faces around it."""
     following = np.roll(loop, -1)
     directed = {(int(a), int(b)) for face in faces for a, b in zip(face, np.roll(face, -1), strict=True)}
     if (int(loop[0]), int(following[0])) in directed:
@@ -31,10 +31,11 @@ def _fan(faces: NDArray[np.int64], loop: NDArray[np.int64], apex: int) -> NDArra
 
 
 def _rectangle(loop: NDArray[np.int64], places: Array, low: Array, high: Array) -> Array:
-    """Positions (N,2) on a slightly bulged rectangle for the outline of the head's skin, given 3D ``places`` (N,3).
+    """Positions (N,2) on a bulged rectangle for the outline of the head's skin, at ``places`` (N,3).
 
-    The outline runs from the crown down one side of the back cut to the nape, along the neck under the chin to the
-    nape again and up the other side. The crown goes to the middle of the top edge, the napes to the lower corners.
+    The outline runs from the crown down one side of the back cut to the nape, along the neck under the chin
+    to the nape again and up the other side. The crown goes to the middle of the top edge, the napes to the
+    lower corners.
     """
     count = len(loop)
     # The cut's two sides lie on each other, so beside its end the outline folds back on itself.
@@ -104,9 +105,7 @@ def _strip_cells(geometry: HeadGeometry, main: int) -> list[tuple[int, float]]:
             eye = topology.component == kind
             front = geometry.mean[piece][..., 2].mean() > geometry.mean[eye][:, 2].mean()
             cells.append((int(chart), 0.13 if front else 0.05))
-        elif kind == TONGUE:
-            cells.append((int(chart), 0.08))
-        elif geometry.inner_faces[topology.chart == chart].all():
+        elif kind == TONGUE or geometry.inner_faces[topology.chart == chart].all():
             cells.append((int(chart), 0.08))
         else:
             cells.append((int(chart), 0.32))

@@ -76,7 +76,7 @@ class Callbacks:
 
     def open_upload(self, path: str | None) -> tuple[Any, ...]:
         """An uploaded file: picture shown, photo, editor, status."""
-        return self._open(lambda: load_image(path), found=path is not None)
+        return self._open(lambda: load_image(path or ""), found=path is not None)
 
     def open_example(self, chosen: gr.SelectData) -> tuple[Any, ...]:
         """A click in the gallery."""
@@ -164,9 +164,8 @@ class Callbacks:
 def paint_layers(editor: dict[str, Any] | None) -> list[np.ndarray]:
     """RGBA layers of an ImageEditor value. API callers may leave out any part, the composite above all."""
     layers = (editor or {}).get("layers") or []
-    return [
-        np.asarray(layer) for layer in layers if layer is not None and np.ndim(layer) == 3 and layer.shape[2] == 4
-    ]
+    arrays = [np.asarray(layer) for layer in layers if layer is not None]
+    return [layer for layer in arrays if layer.ndim == 3 and layer.shape[2] == 4]
 
 
 def _editor(pixels: np.ndarray | None) -> Any:

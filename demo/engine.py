@@ -151,7 +151,7 @@ class Engine:
         found = self._get("detector").detect(pixels)
         if not found:
             raise NoFaceError(
-                "No face found in this photo. Choose one where the face is larger, upright and not yet covered."
+                "No face found in this photo. Choose one with a larger, upright and uncovered face."
             )
         largest = max(found, key=lambda item: float(np.prod(np.subtract(item.box[2:], item.box[:2]))))
         box = np.asarray(largest.box, dtype=np.float64)
@@ -182,14 +182,14 @@ class Engine:
         return Covered(pixels, float(result.coverage[0]))
 
     def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:
-        """Cover the face with brush strokes: RGBA layers over the photo, of the photo's size or rescaled to it."""
+        """Cover the face with brush strokes: RGBA layers over the photo, rescaled to it where they differ."""
         height, width = photo.pixels.shape[:2]
         picture, clear = photo.pixels.astype(np.float32), np.ones((height, width), np.float32)
         for layer in layers:
             if layer.shape[:2] != (height, width):
                 layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_LINEAR)
             alpha = layer[..., 3].astype(np.float32) / 255
-            picture = picture + alpha[..., None] * (layer[..., :3] - picture)
+            picture += alpha[..., None] * (layer[..., :3] - picture)
             clear *= 1 - alpha
         total = float(photo.face.sum())
         coverage = float((photo.face * (1 - clear)).sum()) / total if total else 0.0

@@ -49,7 +49,7 @@ class Panel:
 
 
 def typed_array(values: Shaped[np.ndarray, "..."]) -> dict[str, str]:
-    """A 1-D array in Plotly.js's typed-array form: float32, or the smallest unsigned integers that hold it."""
+    """A 1-D array in Plotly.js's typed-array form: float32, or the smallest unsigned integers that do."""
     if np.issubdtype(values.dtype, np.floating):
         kind, packed = "f4", values.astype("<f4")
     elif values.size and int(values.max()) > np.iinfo(np.uint16).max:
@@ -194,7 +194,7 @@ def animation_message(verts: Float[np.ndarray, "V 3"], panel: int) -> dict[str, 
 
 
 def _packed(colours: Any) -> Any:
-    """Colours without separators ("rrggbbrrggbb..."), half the size of a JSON list; the viewer splits them."""
+    """Colours without separators ("rrggbbrrggbb..."), smaller than a JSON list; the viewer splits them."""
     if isinstance(colours, Mapping):
         return {view: _packed(part) for view, part in colours.items()}
     return "".join(hex_colours(colours)).replace("#", "")

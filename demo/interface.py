@@ -11,19 +11,23 @@ from occface_core.occlusion import FAMILIES
 
 HEADER = """
 <h1>OccFace</h1>
-<p>One photo of a face with something in front of it, and the whole face in 3D. A network that is good on clean
-photos (the teacher) taught another one (the student) to give the same answer when part of the face is hidden.</p>
+<p>One photo of a face with something in front of it, and the whole face in 3D. A network that is good on
+clean photos (the teacher) taught another one (the student) to give the same answer when part of the face is
+hidden.</p>
 """
 EXPLANATION = """
-**The three heads.** The teacher sees your clean photo first: that head is the reference. Then both networks get the
-covered photo. The nearer a head stays to the reference, the less the object in front of the face misled it.
+**The three heads.** The teacher sees your clean photo first: that head is the reference. Then both networks
+get the covered photo. The nearer a head stays to the reference, the less the object misled it.
 
-**Seen / guessed.** A photo shows at most half of a head, and less when it is covered. *Seen / guessed* paints green
-what the photo shows and orange what is inferred from all faces the network has learned from: plausible, not
-measured.
+**Seen / guessed.** A photo shows at most half of a head, and less when it is covered. *Seen / guessed*
+paints green what the photo shows and orange what is inferred from all faces the network has learned from:
+plausible, not measured.
 
-**Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the picture
-do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
+**Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the
+picture do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
+
+**Download.** OBJ and PLY hold the face as in the photo. GLB holds the neutral head with its texture and named
+blendshapes (ARKit's), ready to animate.
 
 **Your photo** stays on the computer that runs this app, in memory, for as long as the page is open.
 """
@@ -46,14 +50,9 @@ SLIDERS = {
 }
 
 
-class PhotoInput(gr.Image):
-    """An image upload that hands over the file untouched, so that our own reader judges it."""
-
-    is_template = True  # drawn by Gradio's own image component
-
-    def preprocess(self, payload: Any) -> Any:
-        """The path of the uploaded file."""
-        return None if payload is None else payload.path
+def file_path(payload: Any) -> str | None:
+    """Hand an upload over as the file it is, so that the package's own reader judges it."""
+    return None if payload is None else payload.path
 
 
 def family_choices() -> list[tuple[str, str]]:
@@ -106,14 +105,29 @@ def _heading(number: int, text: str, more: str) -> None:
 def _photo_step() -> dict[str, Any]:
     _heading(1, "Choose a photo", "Your own, with the face still uncovered, or an example.")
     gallery = gr.Gallery(
-        label="Examples", show_label=False, columns=5, height=64, allow_preview=False, object_fit="cover",
-        format="jpeg", interactive=False, fit_columns=False, buttons=[], elem_id="of-examples",
-    )  # fmt: skip
-    photo = PhotoInput(
-        label="Photo", show_label=False, height=340, format="jpeg", sources=["upload", "webcam", "clipboard"],
+        label="Examples",
+        show_label=False,
+        columns=5,
+        height=64,
+        allow_preview=False,
+        object_fit="cover",
+        format="jpeg",
+        interactive=False,
+        fit_columns=False,
+        buttons=[],
+        elem_id="of-examples",
+    )
+    photo = gr.Image(
+        label="Photo",
+        show_label=False,
+        height=340,
+        format="jpeg",
+        sources=["upload", "webcam", "clipboard"],
         elem_id="of-photo",
-    )  # fmt: skip
+    )
     status = gr.Markdown("", elem_id="of-status")
+    # Set here instead of in a subclass, because Gradio writes a .pyi file beside every module that has one.
+    photo.preprocess = file_path  # type: ignore[method-assign]
     return {"photo": photo, "status": status, "gallery": gallery}
 
 
@@ -122,35 +136,61 @@ def _cover_step() -> dict[str, Any]:
     with gr.Tabs():
         with gr.Tab("Object", id="object") as object_tab:
             picture = gr.Image(
-                label="Covered photo", show_label=False, height=300, format="jpeg", interactive=False,
-                buttons=["fullscreen"], elem_id="of-covered",
-            )  # fmt: skip
+                label="Covered photo",
+                show_label=False,
+                height=300,
+                format="jpeg",
+                interactive=False,
+                buttons=["fullscreen"],
+                elem_id="of-covered",
+            )
             caption = gr.Markdown("", elem_id="of-caption")
             choices = family_choices()
             family = gr.Dropdown(choices, value=choices[0][1], label="Object", elem_id="of-family")
             with gr.Row():
                 percent = gr.Slider(10, 70, value=40, step=5, label="Face hidden, %", min_width=130)
-                variant = gr.Slider(0, 50, value=0, step=1, label="Variant", min_width=130, elem_id="of-variant")
+                variant = gr.Slider(
+                    0, 50, value=0, step=1, label="Variant", min_width=130, elem_id="of-variant"
+                )
         with gr.Tab("Paint", id="paint") as paint_tab:
             editor = gr.ImageEditor(
-                label="Paint over the face", show_label=False, image_mode="RGBA", sources=(), transforms=(),
-                layers=False, height=460, canvas_size=(512, 512), format="png", elem_id="of-editor",
+                label="Paint over the face",
+                show_label=False,
+                image_mode="RGBA",
+                sources=(),
+                transforms=(),
+                layers=False,
+                height=460,
+                canvas_size=(512, 512),
+                format="png",
+                elem_id="of-editor",
                 brush=gr.Brush(default_size=44, colors=["#20252b", "#7b4f35", "#4a7fb5", "#f2f2f0"]),
                 placeholder="Choose a photo first",
-            )  # fmt: skip
+            )
     return {
-        "covered": picture, "caption": caption, "family": family, "percent": percent, "variant": variant,
-        "editor": editor, "object_tab": object_tab, "paint_tab": paint_tab,
-    }  # fmt: skip
+        "covered": picture,
+        "caption": caption,
+        "family": family,
+        "percent": percent,
+        "variant": variant,
+        "editor": editor,
+        "object_tab": object_tab,
+        "paint_tab": paint_tab,
+    }
 
 
 def _result_step() -> dict[str, Any]:
     _heading(3, "Look behind it", "The student's face, drawn over the covered photo.")
     button = gr.Button("Reconstruct in 3D", variant="primary", size="lg", elem_id="of-run")
     overlay = gr.Image(
-        label="Overlay", show_label=False, height=340, format="jpeg", interactive=False, buttons=["fullscreen"],
+        label="Overlay",
+        show_label=False,
+        height=340,
+        format="jpeg",
+        interactive=False,
+        buttons=["fullscreen"],
         elem_id="of-overlay",
-    )  # fmt: skip
+    )
     summary = gr.HTML("", elem_id="of-summary")
     return {"button": button, "overlay": overlay, "summary": summary}
 
@@ -176,7 +216,9 @@ def _student_tools() -> dict[str, Any]:
     gr.HTML("<p>Take the student's head with you:</p>", elem_classes="of-step")
     with gr.Row():
         downloads = [
-            gr.DownloadButton(suffix.upper(), size="sm", min_width=70, interactive=False, elem_id=f"of-{suffix}")
+            gr.DownloadButton(
+                suffix.upper(), size="sm", min_width=70, interactive=False, elem_id=f"of-{suffix}"
+            )
             for suffix in FILE_TYPES
         ]
     return {"sliders": sliders, "downloads": downloads}
@@ -194,9 +236,9 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     }
     photo = parts["photo"]
     quiet: dict[str, Any] = {"api_visibility": "private"}
-    photo.input(
-        actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo
-    ).then(**cover, **quiet)
+    photo.input(actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo).then(
+        **cover, **quiet
+    )
     parts["gallery"].select(actions.open_example, None, opened, show_progress_on=photo, **quiet).then(
         **cover, **quiet
     )
@@ -205,7 +247,9 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     for slider in (parts["percent"], parts["variant"]):
         slider.change(**cover, trigger_mode="always_last", **quiet)
     for mode in ("object", "paint"):
-        parts[f"{mode}_tab"].select(lambda mode=mode: mode, None, parts["mode"], show_progress="hidden", **quiet)
+        parts[f"{mode}_tab"].select(
+            lambda mode=mode: mode, None, parts["mode"], show_progress="hidden", **quiet
+        )
     _connect_results(parts, actions)
     app.load(actions.show_examples, None, parts["gallery"], show_progress="minimal", **quiet).then(
         actions.open_first, None, opened, show_progress_on=photo, **quiet
@@ -216,7 +260,8 @@ def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
     parts["button"].click(
         actions.reconstruct,
         [parts["photo_state"], parts["cover_state"], parts["mode"], parts["editor"]],
-        [*(parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")), *parts["downloads"]],
+        [parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")]
+        + parts["downloads"],
         api_name="reconstruct",
         show_progress_on=[parts["overlay"]],
         concurrency_limit=2,
@@ -224,6 +269,10 @@ def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
     sliders = [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
     for slider in sliders:
         slider.input(
-            actions.animate, [parts["comparison"], *sliders], parts["viewer"],
-            trigger_mode="always_last", show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+            actions.animate,
+            [parts["comparison"], *sliders],
+            parts["viewer"],
+            trigger_mode="always_last",
+            show_progress="hidden",
+            api_visibility="private",
+        )

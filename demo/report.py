@@ -49,18 +49,19 @@ def _summary(coverage: float, teacher: float, student: float) -> str:
     start = f"With <b>{coverage:.0%}</b> of the face covered, "
     if student < teacher:
         return (
-            f"{start}the student's face shape is <b>{student:.1f} mm</b> from the reference and the teacher's "
-            f"{teacher:.1f} mm: {1 - student / teacher:.0%} less."
+            f"{start}the student's face shape is <b>{student:.1f} mm</b> from the reference, "
+            f"the teacher's {teacher:.1f} mm: {1 - student / teacher:.0%} less."
         )
     return (
-        f"{start}the student's face shape is <b>{student:.1f} mm</b> from the reference and the teacher's "
-        f"{teacher:.1f} mm. This time the teacher stayed nearer."
+        f"{start}the student's face shape is <b>{student:.1f} mm</b> from the reference, "
+        f"the teacher's {teacher:.1f} mm. This time the teacher stayed nearer."
     )
 
 
 def _row(name: str, first: str, values: list[float], form: str, *, rank: bool = True) -> str:
     best = min(values)
     cells = "".join(
-        f'<td class="{"best" if rank and value == best else ""}">{form.format(value)}</td>' for value in values
+        f'<td class="{"best" if rank and value == best else "other"}">{form.format(value)}</td>'
+        for value in values
     )
     return f"<tr><th>{name}</th><td>{first}</td>{cells}</tr>"

@@ -42,11 +42,55 @@ def shared_dir() -> Path:
     return path
 
 
-@pytest.fixture()
+@pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(7)
 
 
-@pytest.fixture()
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@pytest.fixture(scope="session")
+def open_head():
+    """The shipped head."""
+    from occface_core.morphable.head_model import HeadModel
+
+    return HeadModel.load()
+
+
+@pytest.fixture(scope="session")
+def small_albedo():
+    """A made-up albedo of the shipped one's kind, 50 components on a 16 x 16 texture."""
+    from occface_core.morphable.albedo import AlbedoModel
+
+    made = torch.Generator().manual_seed(0)
+    mean = torch.tensor([0.75, 0.55, 0.45])[:, None, None].expand(3, 16, 16).contiguous()
+    return AlbedoModel(mean, 0.03 * torch.randn(50, 3, 16, 16, generator=made))
+
+
+@pytest.fixture(scope="session")
+def photo_folder(open_head, small_albedo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve rendered faces as PNG files with `landmarks.npz`, in the layout docs/data.md describes."""
+    from PIL import Image
+
+    from occface_core.data.synthetic import SyntheticFaces
+
+    faces = SyntheticFaces(open_head, small_albedo, 96)
+    batch = faces.sample(12, generator=torch.Generator().manual_seed(3))
+    folder = tmp_path_factory.mktemp("photos")
+    points = np.zeros((12, 478, 2), np.float32)
+    points[:, :468] = batch.points[..., :2].numpy()
+    names = [f"{i:02d}.png" for i in range(12)]
+    for name, image in zip(names, batch.image, strict=True):
+        pixels = (image.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        Image.fromarray(pixels).save(folder / name)
+    np.savez(
+        folder / "landmarks.npz",
+        name=np.array(names),
+        identity=np.array([f"person {i // 2}" for i in range(12)]),
+        label=np.array(["30_0_0"] * 12),
+        landmarks_q=((points + 64) * 64).round().astype(np.uint16),
+    )
+    return folder

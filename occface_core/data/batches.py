@@ -42,6 +42,8 @@ class BatchConfig:
             raise ConfigError(f"clean_share {self.clean_share} must be within 0..1")
         if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
             raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        if self.duplicates < 1:
+            raise ConfigError(f"duplicates {self.duplicates} must be at least 1")
         if self.batch_size % self.duplicates:
             raise ConfigError(
                 f"batch_size {self.batch_size} is not a multiple of duplicates {self.duplicates}"

@@ -148,7 +148,7 @@ def load_pack(folder: Path) -> PackedPhotos:
         meta = json.loads((folder / "pack.json").read_text())
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         points = np.load(folder / "points.npy", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{folder}: not a complete photo pack, delete it to rebuild: {error}") from error
     if not len(images) == len(points) == len(meta["names"]):
         raise DataError(

@@ -8,8 +8,8 @@ Accepted next to the images, first found wins:
 """
 
 import csv
-import io
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +68,7 @@ def _read_npz(path: Path) -> _Annotations:
             points = data["landmarks_q"].astype(np.float32) / 64.0 - 64.0
             identity = [str(n) for n in data["identity"]] if "identity" in data else [""] * len(names)
             label = [str(n) for n in data["label"]] if "label" in data else [""] * len(names)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a landmark archive with `name` and `landmarks_q`: {error}") from error
     if points.ndim != 3 or len(points) != len(names) or points.shape[2] != 2:
         raise DataError(f"{path}: landmarks_q has shape {points.shape}, expected ({len(names)}, L, 2)")
@@ -186,4 +186,4 @@ def decode(record: PhotoRecord) -> np.ndarray:
     """
     from occface_core.data.images import read_image  # local: that module pulls in OpenCV
 
-    return read_image(io.BytesIO(record.read_bytes()), name=record.name)
+    return read_image(record.read_bytes(), name=record.name)

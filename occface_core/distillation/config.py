@@ -78,6 +78,8 @@ class TrainConfig:
             raise ConfigError(f"synthetic_share {self.synthetic_share} must be within 0..1")
         if self.batch_size < 2:
             raise ConfigError(f"batch_size {self.batch_size}: batch normalisation needs at least 2")
+        if self.duplicates < 1:
+            raise ConfigError(f"duplicates {self.duplicates} must be at least 1")
         if self.recipe == "diamor" and self.photo_count % self.duplicates:
             raise ConfigError(
                 f"diamor needs photos per batch ({self.photo_count}) to be a multiple of duplicates "

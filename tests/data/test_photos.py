@@ -1,0 +1,162 @@
+"""Photo folders and tar shards with their landmarks, good and bad."""
+
+import io
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from occface_core.data.photos import PhotoRecord, PhotoSet, decode, load_photo_set
+from occface_core.errors import DataError, ImageError
+
+
+def shard(source: Path, target: Path, names: list[str], prefix: str = "") -> None:
+    with tarfile.open(target, "w") as archive:
+        for name in names:
+            archive.add(source / name, arcname=prefix + name)
+
+
+@pytest.fixture
+def shards(photo_folder: Path, tmp_path: Path) -> Path:
+    """Two training shards and one of dev, names inside the shards as in the landmark archives."""
+    names = sorted(p.name for p in photo_folder.glob("*.png"))
+    shard(photo_folder, tmp_path / "train-00.tar", names[:5], "train/")
+    shard(photo_folder, tmp_path / "train-01.tar", names[5:9], "train/")
+    shard(photo_folder, tmp_path / "dev-00.tar", names[9:], "dev/")
+    with np.load(photo_folder / "landmarks.npz") as data:
+        q = data["landmarks_q"]
+    for split, rows in (("train", range(9)), ("dev", range(9, 12))):
+        stored = np.array([f"{split}/{names[i]}" for i in rows])
+        np.savez(tmp_path / f"{split}-landmarks.npz", name=stored, landmarks_q=q[list(rows)])
+    return tmp_path
+
+
+def write_csv(folder: Path, rows: list[list[object]], header: list[str] | None = None) -> None:
+    columns = [f"{axis}{i}" for i in range(68) for axis in "xy"]
+    lines = [",".join(header or ["image", "identity", *columns])]
+    lines += [",".join(map(str, row)) for row in rows]
+    (folder / "points.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_folder_with_archive(photo_folder: Path) -> None:
+    photos = load_photo_set(photo_folder)
+    assert len(photos) == 12
+    assert photos.missing == []
+    first = photos.records[0]
+    assert (first.name, first.identity, first.label) == ("00.png", "person 0", "30_0_0")
+    assert first.points.shape == (478, 2)
+    with np.load(photo_folder / "landmarks.npz") as data:
+        np.testing.assert_allclose(first.points, data["landmarks_q"][0] / 64 - 64, atol=1e-3)
+    assert decode(first).shape == (96, 96, 3)
+
+
+def test_shards_are_read_in_place_by_split(shards: Path, photo_folder: Path) -> None:
+    train, dev = load_photo_set(shards, split="train"), load_photo_set(shards, split="dev")
+    assert (len(train), len(dev)) == (9, 3)
+    for record in (*train.records, *dev.records):
+        assert record.read_bytes() == (photo_folder / Path(record.name).name).read_bytes()
+
+
+def test_csv_of_68_points(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    write_csv(tmp_path, [["00.png", "somebody", *range(136)]])
+    (record,) = load_photo_set(tmp_path).records
+    assert record.identity == "somebody"
+    np.testing.assert_array_equal(record.points, np.arange(136, dtype=np.float32).reshape(68, 2))
+
+
+def test_photos_without_landmarks_are_named_not_fatal(photo_folder: Path, tmp_path: Path) -> None:
+    for name in ("00.png", "01.png"):
+        shutil.copy(photo_folder / name, tmp_path)
+    write_csv(tmp_path, [["01.png", "", *range(136)]])
+    photos = load_photo_set(tmp_path)
+    assert [r.name for r in photos.records] == ["01.png"]
+    assert photos.missing == ["00.png"]
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        load_photo_set(tmp_path / "nowhere")
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no images"):
+        load_photo_set(tmp_path)
+
+
+def test_images_without_any_annotation_file(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    with pytest.raises(DataError, match=r"no landmarks found.*docs/data\.md"):
+        load_photo_set(tmp_path)
+
+
+def test_names_that_never_match(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    write_csv(tmp_path, [["other.png", "", *range(136)]])
+    with pytest.raises(DataError, match="none of its 1 images has landmarks"):
+        load_photo_set(tmp_path)
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:500])
+
+
+def wrong_keys(path: Path) -> None:
+    np.savez(path, faces=np.zeros(3))
+
+
+def wrong_shape(path: Path) -> None:
+    np.savez(path, name=np.array(["a", "b"]), landmarks_q=np.zeros((3, 478, 2), np.uint16))
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, name=np.array([{"a": 1}], dtype=object), landmarks_q=np.zeros((1, 478, 2), np.uint16))
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncated, emptied, wrong_keys, wrong_shape, pickled])
+def test_damaged_archives(photo_folder: Path, tmp_path: Path, damage) -> None:
+    shutil.copytree(photo_folder, tmp_path / "photos")
+    damage(tmp_path / "photos" / "landmarks.npz")
+    with pytest.raises(DataError, match=r"landmarks\.npz"):
+        load_photo_set(tmp_path / "photos")
+
+
+def test_csv_without_columns(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    write_csv(tmp_path, [["00.png", 1, 2]], header=["image", "x0", "y0"])
+    with pytest.raises(DataError, match=r"points\.csv: lacks columns"):
+        load_photo_set(tmp_path)
+
+
+def test_csv_with_words_for_numbers(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    write_csv(tmp_path, [["00.png", "", *range(135), "left"]])
+    with pytest.raises(DataError, match=r"00\.png: a landmark is not a number"):
+        load_photo_set(tmp_path)
+
+
+def test_file_that_is_no_tar(shards: Path) -> None:
+    (shards / "train-00.tar").write_bytes(b"not a tar archive" * 64)
+    with pytest.raises(DataError, match=r"train-00\.tar: not a readable tar shard"):
+        load_photo_set(shards, split="train")
+
+
+def test_unreadable_image_names_itself(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(b"no pixels here")
+    record = PhotoRecord("broken.jpg", path, -1, 0, np.zeros((68, 2), np.float32))
+    with pytest.raises(ImageError, match=r"broken\.jpg"):
+        decode(record)
+    assert len(PhotoSet([record])) == 1
+
+
+def test_decoding_needs_no_file_on_disk_for_shards(shards: Path) -> None:
+    record = load_photo_set(shards, split="dev").records[-1]
+    assert decode(record).shape == (96, 96, 3)
+    assert io.BytesIO(record.read_bytes()).read(8) == b"\x89PNG\r\n\x1a\n"

@@ -74,16 +74,39 @@ class SyntheticFaces:
         self._lookers = torch.tensor([name.startswith("eyeLook") for name in names])
 
     def sample(
-        self, count: int, *, generator: torch.Generator, backgrounds: Float[Tensor, "N 3 S S"] | None = None
+        self, count: int, *, generator: torch.Generator, backgrounds: Float[Tensor, "N 3 H W"] | None = None
     ) -> SyntheticBatch:
-        """Draw `count` faces; `backgrounds` (any photos) are used behind half of them when given."""
+        """Draw `count` random faces; `backgrounds` (any photos) are used behind half of them when given."""
         device = self.head.v_template.device
         betas = _normal((count, self.head.shapedirs.shape[-1]), generator, device).clamp(-3, 3)
         tex = _normal((count, self.albedo.components.shape[0]), generator, device).clamp(-2.5, 2.5)
         expression = self.expressions(count, generator).to(device)
         pose = self.poses(count, generator).to(device)
+        return self.photograph(betas, tex, expression, pose, generator=generator, backgrounds=backgrounds)
+
+    def photograph(
+        self,
+        betas: Float[Tensor, "B S"],
+        tex: Float[Tensor, "B T"],
+        expression: Float[Tensor, "B E"],
+        pose: Float[Tensor, "B 6"],
+        *,
+        generator: torch.Generator,
+        backgrounds: Float[Tensor, "N 3 H W"] | None = None,
+        zoom: float = 1.0,
+    ) -> SyntheticBatch:
+        """Draw given people; camera, light, hair, background and noise are random.
+
+        Args:
+            betas, tex, expression, pose: parameters of each face.
+            generator: source of all randomness.
+            backgrounds: see :meth:`sample`.
+            zoom: below 1 the face is smaller than in a training crop, as in a photo of the whole head.
+        """
+        count, device = len(betas), betas.device
         verts = self.head(betas, expression, pose).verts
         camera = self.cameras(verts, pose, generator)
+        camera = torch.cat([camera[:, :1] * zoom, camera[:, 1:]], dim=1)
         light = self.lights(count, generator).to(device)
         params = FaceParameters(
             betas=betas, albedo=tex, expression=expression, pose=pose, camera=camera, sh_coeffs=light

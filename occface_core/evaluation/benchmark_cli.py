@@ -17,24 +17,40 @@ if TYPE_CHECKING:  # heavy; imported only when a benchmark runs
 OK, WRONG_USAGE, INCOMPLETE = 0, 2, 3
 _NAMED = 20  # failures spelled out in the log; the status table has all of them
 logger = logging.getLogger(__name__)
+# Benchmark -> (module with add_arguments(parser) and run(args) -> exit code, one line of help).
 _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "occlusion": ("occface_core.evaluation.occlusion_cli", "clean and occluded twins by coverage and family"),
     "landmarks": ("occface_core.evaluation.landmarks_cli", "68-point error on annotated photos"),
-    "synthetic-now": ("occface_core.evaluation.now_synthetic_cli", "a NoW dataset of rendered open heads"),
+    "now-synthetic": ("occface_core.evaluation.now_synthetic_cli", "make a NoW dataset of rendered heads"),
+    "now-predict": ("occface_core.pipeline.now_predict_cli", "reconstruct the photos of a NoW dataset"),
 }
+
+
+class _LateParser(argparse.ArgumentParser):
+    """Asks its module for options only when its command is chosen: benchmarks bring heavy libraries."""
+
+    module: str | None = None
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        """As in argparse."""
+        if self.module is not None:
+            import_module(self.module).add_arguments(self)
+            self.module = None
+        return super().parse_known_args(args, namespace)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The benchmarks as sub-commands."""
-    commands = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    commands = parser.add_subparsers(
+        dest="benchmark", required=True, metavar="BENCHMARK", parser_class=_LateParser
+    )
     _add_now(commands.add_parser("now", help="NoW: scan-to-mesh error of a folder of predictions"))
     for name, (module, text) in _ELSEWHERE.items():
-        import_module(module).add_arguments(commands.add_parser(name, help=text))
+        commands.add_parser(name, help=text).module = module
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the chosen benchmark; 0 = complete, 3 = some image failed."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if args.benchmark == "now":
         return _run_now(args)
     runner: Callable[[argparse.Namespace], int] = import_module(_ELSEWHERE[args.benchmark][0]).run
@@ -78,7 +94,7 @@ def _run_now(args: argparse.Namespace) -> int:
     base = args.name + ("_metrical" if args.metrical else "")
     status = out / f"{base}_status.csv"
     now_results.write_status(report, status)
-    _log_failures(report, status)
+    _tell_failures(report, status)
     if report.failed and not args.allow_missing:
         logger.error("%d of %d images gave no result, so no figures were written: missing predictions "
                      "flatter a method. Add them, or say --allow-missing.", len(report.failed),
@@ -106,15 +122,16 @@ def _bar(stream: Iterable, total: int) -> Iterable:
     return tqdm(stream, total=total, unit="image", desc="NoW")
 
 
-def _log_failures(report: "NowReport", status: Path) -> None:
+def _tell_failures(report: "NowReport", status: Path) -> None:
     for outcome in report.failed[:_NAMED]:
         logger.warning("%s: %s (%s)", outcome.status, outcome.image.line, outcome.message)
     for name in report.unexpected[:_NAMED]:
         logger.warning("unexpected: %s belongs to no image of the list", name)
     hidden = max(0, len(report.failed) - _NAMED) + max(0, len(report.unexpected) - _NAMED)
     counts = ", ".join(f"{number} {name}" for name, number in report.counts.items() if number)
-    logger.info("%s, %d unexpected files%s; every image is in %s", counts, len(report.unexpected),
-                f" ({hidden} more not shown)" if hidden else "", status)
+    more = f" ({hidden} more not shown)" if hidden else ""
+    unexpected = f"{len(report.unexpected)} unexpected files{more}"
+    sys.stdout.write(f"{counts}, {unexpected}; every image is in {status}\n")
 
 
 def _table(summaries: "Mapping[str, Summary]") -> str:

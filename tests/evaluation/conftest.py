@@ -59,7 +59,7 @@ class NowFolders:
     write_points: Callable[[Path, np.ndarray], None]
 
 
-@pytest.fixture()
+@pytest.fixture
 def now_folders(tmp_path: Path, bump: Bump) -> NowFolders:
     dataset, predictions = tmp_path / "now", tmp_path / "predictions"
     keys = []

@@ -16,7 +16,7 @@ from occface_core.geometry.transforms import axis_angle_to_matrix
 @pytest.mark.parametrize("case", [0, 1, 2])
 def test_agrees_with_published_evaluator(shared_dir: Path, case: int, variant: str) -> None:
     with np.load(shared_dir / "refs" / f"now_case_{case}.npz", allow_pickle=False) as data:
-        ref = {key: data[key].astype(np.float64) if data[key].dtype == np.float32 else data[key] for key in data}
+        ref = {k: data[k].astype(np.float64) if data[k].dtype.kind == "f" else data[k] for k in data}
     centre, radius = face_sphere(ref["scan_lm"])
     np.testing.assert_allclose(centre, ref["mask_centre"], atol=2e-5)
     assert radius == pytest.approx(float(ref["mask_radius"]), abs=2e-5)
@@ -96,7 +96,7 @@ def test_mirrored_landmarks_are_refused(bump) -> None:
         (lambda m: np.zeros_like(m), "degenerate"),
         (lambda m: np.outer(np.arange(7.0), [1, 2, 3]), "degenerate"),
         (lambda m: np.where(np.arange(21).reshape(7, 3) == 4, np.nan, m), "NaN"),
-        (lambda m: m + [0, 0, 300.0], "from its own mesh"),
+        (lambda m: m + np.array([0, 0, 300.0]), "from its own mesh"),
     ],
 )
 def test_unusable_landmarks_are_refused(bump, change, message: str) -> None:

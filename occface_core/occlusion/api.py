@@ -10,6 +10,7 @@ from torch import Tensor
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import irrational
 from occface_core.occlusion.eyewear import glasses, sunglasses
+from occface_core.occlusion.hands import hand
 from occface_core.occlusion.medical_mask import medical_mask
 from occface_core.occlusion.surfaces import opaque_window
 from occface_core.occlusion.types import Occlusion, Painted, Sample
@@ -27,10 +28,11 @@ EMPIRICAL: dict[str, Painter] = {
     "medical_mask": medical_mask,
     "sunglasses": sunglasses,
     "glasses": glasses,
+    "hand": hand,
 }
 FAMILIES: tuple[str, ...] = (*IRRATIONAL, *EMPIRICAL)
-# Shares of the empirical families in a mix: masks and glasses are what faces wear most.
-_EMPIRICAL_WEIGHT = {"medical_mask": 3.0, "sunglasses": 2.0, "glasses": 1.0}
+# Shares of the empirical families in a mix, against 1 for the others: what hides faces most often.
+_EMPIRICAL_WEIGHT = {"medical_mask": 3.0, "sunglasses": 2.0, "hand": 2.0}
 
 FamilyChoice = str | Sequence[str] | Mapping[str, float]
 

@@ -30,10 +30,13 @@ class Light:
     gradient: np.ndarray
     offset: float
 
+    def relative(self, normals: np.ndarray) -> np.ndarray:
+        """(N,) brightness of surfaces with (N,3) unit normals, 1 = the face's own mean."""
+        return np.clip(1.0 + normals @ self.gradient - self.offset, 0.3, 1.5)
+
     def shade(self, normals: np.ndarray) -> np.ndarray:
         """(N,3) colour that multiplies an albedo on surfaces with (N,3) unit normals."""
-        relative = np.clip(1.0 + normals @ self.gradient - self.offset, 0.3, 1.5)
-        return (relative[:, None] * self.level).astype(np.float32)
+        return (self.relative(normals)[:, None] * self.level).astype(np.float32)
 
 
 def estimate_light(image: np.ndarray, points: np.ndarray, pose: HeadPose) -> Light:

@@ -29,6 +29,12 @@ class HeadPose:
         """Rotate (N,3) model directions into x right, y up, z towards the viewer."""
         return (normals * _FLIP) @ self.rotation.T * _FLIP
 
+    def place(self, model: np.ndarray) -> np.ndarray:
+        """(N,3) pixels and depth of (N,3) model points."""
+        turned = self.scale * ((model * _FLIP) @ self.rotation.T)
+        turned[:, :2] += self.translation
+        return turned.astype(np.float32)
+
     def depth(self, model: np.ndarray) -> np.ndarray:
         """(N,) depth in pixels of (N,3) model points, larger = farther."""
         return self.scale * ((model * _FLIP) @ self.rotation[2])

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from occface_core.occlusion.surfaces import coarse_face
+from occface_core.occlusion.types import Sample
+
 SUPERSAMPLE = 2  # samples per pixel and axis
 
 
@@ -100,6 +103,40 @@ def _resolve(rgba, factor, colour, opacity, top, left):  # type: ignore[no-untyp
                 colour[top + y, left + x, 1] = min(green / alpha, 1.0)
                 colour[top + y, left + x, 2] = min(blue / alpha, 1.0)
                 opacity[top + y, left + x] = alpha * share
+
+
+@_compiled
+def _silhouette(verts, faces, covered):  # type: ignore[no-untyped-def]
+    height, width = covered.shape
+    for index in range(faces.shape[0]):
+        a, b, c = faces[index, 0], faces[index, 1], faces[index, 2]
+        ax, ay, bx, by, cx, cy = verts[a, 0], verts[a, 1], verts[b, 0], verts[b, 1], verts[c, 0], verts[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area >= -1e-9:
+            continue
+        x0, x1 = max(int(np.floor(min(ax, bx, cx))), 0), min(int(np.ceil(max(ax, bx, cx))), width)
+        y0, y1 = max(int(np.floor(min(ay, by, cy))), 0), min(int(np.ceil(max(ay, by, cy))), height)
+        for y in range(y0, y1):
+            for x in range(x0, x1):
+                px, py = x + 0.5, y + 0.5
+                wa = (bx - px) * (cy - py) - (by - py) * (cx - px)
+                wb = (cx - px) * (ay - py) - (cy - py) * (ax - px)
+                if wa <= 0 and wb <= 0 and wa + wb >= area:
+                    covered[y, x] = 1.0
+
+
+def mesh_coverage(sample: Sample, meshes: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Silhouettes of (verts in pixels, faces) pairs over the face, on a coarse grid.
+
+    Returns:
+        (M,P) share of the whole face that mesh m hides at grid point p. A row's sum is that mesh's share, the
+        sum of several rows' maximum the share of their union.
+    """
+    face, ratio = coarse_face(sample)
+    covered = np.zeros((len(meshes), *face.shape), np.float32)
+    for (verts, faces), row in zip(meshes, covered, strict=True):
+        _silhouette(verts[:, :2] * ratio, np.ascontiguousarray(faces, np.int32), row)
+    return (covered * (face / max(float(face.sum()), 1e-6))).reshape(len(meshes), -1)
 
 
 def paint_parts(parts: list[Part], height: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -65,16 +65,21 @@ def ribbon(path: np.ndarray, across: np.ndarray, width: float | np.ndarray) -> n
     return np.stack([path + half, path - half]).astype(np.float32)
 
 
-def outline_coverage(sample: Sample, outlines: list[list[np.ndarray]]) -> np.ndarray:
-    """Share of the face inside each candidate, a list of closed (N,2) pixel outlines, on a coarse grid."""
+def coarse_face(sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """The face mask on a coarse grid, and the (2,) factors from the picture's pixels to it."""
     shrink = min(1.0, _FAST_SIZE / max(sample.height, sample.width))
     height, width = max(1, round(sample.height * shrink)), max(1, round(sample.width * shrink))
     face = cv2.resize(sample.face, (width, height), interpolation=cv2.INTER_AREA)
-    ratio = np.array([width / sample.width, height / sample.height], np.float32)
+    return face, np.array([width / sample.width, height / sample.height], np.float32)
+
+
+def outline_coverage(sample: Sample, outlines: list[list[np.ndarray]]) -> np.ndarray:
+    """Share of the face inside each candidate, a list of closed (N,2) pixel outlines, on a coarse grid."""
+    face, ratio = coarse_face(sample)
     total = max(float(face.sum()) * 255.0, 1e-6)
     shares = []
     for candidate in outlines:
-        alpha = np.zeros((height, width), np.uint8)
+        alpha = np.zeros(face.shape, np.uint8)
         for outline in candidate:
             fill_polygon(alpha, outline * ratio)
         shares.append(float(np.vdot(face, alpha.astype(np.float32))) / total)

@@ -125,7 +125,7 @@ class Callbacks:
     def reconstruct(
         self, photo: Photo | None, covered: Covered | None, mode: str, editor: dict[str, Any] | None
     ) -> Any:
-        """All three heads: viewer, overlay, numbers, files, state."""
+        """All three heads: viewer, overlay, numbers, state, files, sliders."""
         if photo is None:
             gr.Info(NO_PHOTO)
             return gr.skip()
@@ -147,8 +147,10 @@ class Callbacks:
         picture = heads.overlay(covered.pixels, comparison.student, head)
         buttons = [gr.update(value=path, interactive=True) for path in files]
         message = json.dumps(compared.message(), separators=(",", ":"))
-        summary = report.summary(compared, comparison.coverage)
-        return message, picture, summary, report.numbers(compared, comparison), comparison, *buttons
+        summary = report.summary(compared, covered.coverage)
+        resting = [0.0] * (1 + len(heads.ACTIONS))  # the sliders: these heads make no face yet
+        table = report.numbers(compared, comparison)
+        return message, picture, summary, table, comparison, *buttons, *resting
 
     @readable
     def animate(self, comparison: Comparison | None, jaw: float, *strengths: float) -> Any:

@@ -71,21 +71,23 @@ class Covered:
 
     Attributes:
         pixels: (H,W,3) uint8.
+        clear: (H,W) float32, 0 = hidden by the object, 1 = not.
         coverage: Share of the face that is hidden, [0,1].
     """
 
     pixels: np.ndarray
+    clear: np.ndarray
     coverage: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Three reconstructions of one face, and how long they took in seconds."""
+    """Three reconstructions of one face, the photo behind two of them, and times in seconds."""
 
     reference: Reconstruction
     teacher: Reconstruction
     student: Reconstruction
-    coverage: float
+    covered: Covered
     seconds: dict[str, float]
 
 
@@ -179,7 +181,7 @@ class Engine:
             generator=torch.Generator().manual_seed(seed),
         )
         pixels = (result.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-        return Covered(pixels, float(result.coverage[0]))
+        return Covered(pixels, 1 - result.occluder[0, 0].numpy(), float(result.coverage[0]))
 
     def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:
         """Cover the face with brush strokes: RGBA layers over the photo, rescaled to it where they differ."""
@@ -193,7 +195,7 @@ class Engine:
             clear *= 1 - alpha
         total = float(photo.face.sum())
         coverage = float((photo.face * (1 - clear)).sum()) / total if total else 0.0
-        return Covered(np.rint(picture).astype(np.uint8), coverage)
+        return Covered(np.rint(picture).astype(np.uint8), clear, coverage)
 
     def compare(self, photo: Photo, covered: Covered) -> Comparison:
         """Reconstruct the covered photo with teacher and student, at the box found before it was covered."""
@@ -203,7 +205,7 @@ class Engine:
             start = time.perf_counter()
             results[name] = model.reconstruct(covered.pixels, box=photo.box)
             seconds[name] = time.perf_counter() - start
-        return Comparison(photo.clean, results["teacher"], results["student"], covered.coverage, seconds)
+        return Comparison(photo.clean, results["teacher"], results["student"], covered, seconds)
 
     def _face_points(self, result: Reconstruction) -> Float[np.ndarray, "468 3"]:
         verts = torch.from_numpy(result.verts_image)[None]

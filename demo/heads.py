@@ -85,11 +85,17 @@ class Heads:
     Attributes:
         verts: View -> the heads from left to right, (V,3) metres.
         distance_mm: View -> distances of each head to the reference, (V,) mm.
+        seen: For each head how far its photo shows a vertex, (V,) in [0,1].
     """
 
     def __init__(self, comparison: Comparison, head: HeadModel) -> None:
         self.results = (comparison.reference, comparison.teacher, comparison.student)
         self.head = head
+        # The app knows exactly what it put in front of the face, which a network can only estimate.
+        self.seen = [comparison.reference.vertex_visibility] + [
+            result.vertex_visibility * at_vertices(comparison.covered.clear, result)
+            for result in self.results[1:]
+        ]
         self.verts = {
             "photo": [upright(result, head) for result in self.results],
             "neutral": [result.verts_neutral for result in self.results],
@@ -112,18 +118,27 @@ class Heads:
 
     def _panel(self, index: int, tops: Mapping[str, float]) -> figures.Panel:
         result = self.results[index]
+        skin, seen = skin_colours(result, self.head), self.seen[index]
         colours: dict = {
-            "photo": photo_colours(result, self.head),
-            "skin": skin_colours(result, self.head),
+            "photo": seen[:, None] * photo_colours(result, self.head) + (1 - seen[:, None]) * skin,
+            "skin": skin,
             "difference": {
                 view: figures.difference_colours(self.distance_mm[view][index], top)
                 for view, top in tops.items()
             },
-            "seen": figures.seen_colours(result.vertex_visibility),
+            "seen": figures.seen_colours(seen),
         }
-        note = "" if index == 0 else f"{self.mean_mm('neutral', index):.1f} mm from the reference"
+        note = "" if index == 0 else f"{self.mean_mm('neutral', index):.1f} mm from reference"
         views = {view: heads[index] for view, heads in self.verts.items()}
         return figures.Panel(views, colours, note)
+
+
+def at_vertices(values: Float[np.ndarray, "H W"], result: Reconstruction) -> Float[np.ndarray, " V"]:
+    """Values of the pixels under the vertices; pixels outside the picture take its border's."""
+    height, width = values.shape
+    columns = np.clip(result.verts_image[:, 0].astype(int), 0, width - 1)
+    rows = np.clip(result.verts_image[:, 1].astype(int), 0, height - 1)
+    return values[rows, columns]
 
 
 def skin_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:

@@ -103,11 +103,11 @@ def _heading(number: int, text: str, more: str) -> None:
 
 
 def _photo_step() -> dict[str, Any]:
-    _heading(1, "Choose a photo", "Your own, with the face still uncovered, or an example.")
+    _heading(1, "Choose a photo", "Your own, or an example.")
     gallery = gr.Gallery(
         label="Examples",
         show_label=False,
-        columns=5,
+        columns=6,
         height=64,
         allow_preview=False,
         object_fit="cover",
@@ -257,16 +257,16 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
 
 
 def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
+    results = [parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")]
+    sliders = [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
     parts["button"].click(
         actions.reconstruct,
         [parts["photo_state"], parts["cover_state"], parts["mode"], parts["editor"]],
-        [parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")]
-        + parts["downloads"],
+        [*results, *parts["downloads"], *sliders],
         api_name="reconstruct",
         show_progress_on=[parts["overlay"]],
         concurrency_limit=2,
     )
-    sliders = [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
     for slider in sliders:
         slider.input(
             actions.animate,

@@ -120,7 +120,7 @@ def test_every_family_covers_the_face_and_repeats_with_its_seed(
 def test_reconstruction_fills_viewer_pictures_numbers_and_files(callbacks: Callbacks, photo: Photo) -> None:
     _, covered, caption = callbacks.cover(photo, "random_shape", 40, 3)
     assert "%" in caption
-    message, picture, summary, table, comparison, *buttons = callbacks.reconstruct(
+    message, picture, summary, table, comparison, *rest = callbacks.reconstruct(
         photo, covered, "object", None
     )
     panels = json.loads(message)["panels"]
@@ -130,7 +130,7 @@ def test_reconstruction_fills_viewer_pictures_numbers_and_files(callbacks: Callb
     assert (picture != covered.pixels).any()
     assert "mm" in summary
     assert "reference" in table
-    for button, suffix in zip(buttons, ("obj", "ply", "glb"), strict=True):
+    for button, suffix in zip(rest, ("obj", "ply", "glb"), strict=False):
         mesh = load_mesh(button["value"])
         assert button["value"].endswith(suffix)
         assert mesh.faces.shape == (9268, 3)
@@ -188,7 +188,7 @@ def test_an_editor_value_may_lack_any_part(callbacks: Callbacks, photo: Photo, n
         assert callbacks.reconstruct(photo, None, "paint", value) == gr.skip()
     assert all("painted" in notice for notice in notices)
     editor = {"background": None, "layers": [layer], "composite": None}
-    assert len(callbacks.reconstruct(photo, None, "paint", editor)) == 8
+    assert len(callbacks.reconstruct(photo, None, "paint", editor)) == 13
 
 
 def test_clicking_before_choosing_a_photo_says_so(callbacks: Callbacks, notices: list[str]) -> None:
@@ -275,3 +275,11 @@ def test_missing_weights_become_a_notice(
 def test_uploads_reach_our_reader_untouched() -> None:
     assert file_path(None) is None
     assert file_path(gr.FileData(path="/somewhere/photo.heic")) == "/somewhere/photo.heic"
+
+
+def test_what_lies_under_the_object_is_not_called_seen(engine: Engine, photo: Photo) -> None:
+    compared = engine.compare(photo, engine.paint(photo, [stroke(photo)]))
+    clean, _, student = heads.Heads(compared, engine.head).seen
+    under = heads.at_vertices(compared.covered.clear, compared.student) < 0.5
+    assert (clean[under] > 0.5).sum() > 100
+    assert student[under].max() == 0

@@ -5,6 +5,7 @@ import sys
 import time
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_wrong_usage_is_two(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_typed_errors_become_a_sentence_and_two(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("OCCFACE_WEIGHTS", str(tmp_path))
     assert main(["assets", "list"]) == 2
@@ -74,7 +75,7 @@ def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_assets_verify_names_the_damaged_file(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, tmp_path: Path
 ) -> None:
     (tmp_path / "thing.safetensors").write_bytes(b"abc")
     (tmp_path / "manifest.json").write_text(
@@ -89,3 +90,11 @@ def test_assets_verify_names_the_damaged_file(
 def test_the_parser_fills_only_the_command_asked_for() -> None:
     parser = build_parser("reconstruct")
     assert parser.parse_args(["reconstruct", "a", "--out", "b"]).batch_size == 8
+
+
+def test_import_flame_names_the_missing_file(capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert (
+        main(["assets", "import-flame", str(tmp_path / "generic_model.pkl"), "--out", str(tmp_path / "f")])
+        == 2
+    )
+    assert "generic_model.pkl" in capsys.readouterr().err

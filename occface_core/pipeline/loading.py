@@ -83,6 +83,14 @@ def check_fit(encoder: FaceEncoder, head: HeadModel, model_name: str, head_name:
             f"network {model_name} was trained for head {encoder.config.head!r}, not {head_name!r}; "
             f"use --head {encoder.config.head}, or a network trained for this head"
         )
+    for which in ("68", "now7"):
+        try:
+            head.landmarks(head.v_template[None], which)
+        except AssetError as error:
+            raise AssetError(
+                f"head {head_name} has no {which!r} landmarks; import it again with `assets import-flame "
+                "generic_model.pkl --landmarks landmark_embedding.npy`"
+            ) from error
     absent = set(encoder.config.sigma_regions) - set(head.regions)
     if absent:
         raise CheckpointError(

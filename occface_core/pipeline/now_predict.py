@@ -41,8 +41,13 @@ def find_photo(root: Path, image: NowImage) -> Path:
     raise DataError(f"no photo {place} under {root} ({', '.join(PICTURE_FOLDERS[:-1])} or the folder itself)")
 
 
-def write_prediction(verts: Float[np.ndarray, "V 3"], landmarks: Float[np.ndarray, "7 3"], head: HeadModel,
-                     folder: Path, image: NowImage) -> None:
+def write_prediction(
+    verts: Float[np.ndarray, "V 3"],
+    landmarks: Float[np.ndarray, "7 3"],
+    head: HeadModel,
+    folder: Path,
+    image: NowImage,
+) -> None:
     """Save a neutral head (metres) as OBJ without colours, on which the published reader would choke."""
     path = folder / f"{image.key}.obj"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +64,16 @@ def predict_mean_head(dataset: NowDataset, folder: Path, head: HeadModel) -> Ite
         yield PredictionOutcome(image, None)
 
 
-def predict(dataset: NowDataset, folder: Path, head: HeadModel, reconstructor: BatchReconstructor, *,
-            boxes: BoxTable | None = None, batch_size: int = 16,
-            overwrite: bool = False) -> Iterator[PredictionOutcome]:
+def predict(
+    dataset: NowDataset,
+    folder: Path,
+    head: HeadModel,
+    reconstructor: BatchReconstructor,
+    *,
+    boxes: BoxTable | None = None,
+    batch_size: int = 16,
+    overwrite: bool = False,
+) -> Iterator[PredictionOutcome]:
     """Reconstruct every photo of the list; photos already predicted are passed over.
 
     Args:
@@ -91,8 +103,12 @@ def _load(root: Path, image: NowImage, boxes: BoxTable | None) -> tuple[np.ndarr
     return picture.load().pixels, None if boxes is None else boxes.find(picture)
 
 
-def _predict_batch(photos: Sequence[tuple[NowImage, np.ndarray, list[float] | None]], folder: Path,
-                   head: HeadModel, reconstructor: BatchReconstructor) -> Iterable[PredictionOutcome]:
+def _predict_batch(
+    photos: Sequence[tuple[NowImage, np.ndarray, list[float] | None]],
+    folder: Path,
+    head: HeadModel,
+    reconstructor: BatchReconstructor,
+) -> Iterable[PredictionOutcome]:
     if not photos:
         return
     results = reconstructor.reconstruct_batch([p[1] for p in photos], boxes=[p[2] for p in photos])

@@ -13,11 +13,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark now-predict`."""
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="NoW folder with photos")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for predictions")
-    parser.add_argument("--model", default="student", metavar="mean|student|teacher|FILE",
-                        help="network, or the mean head (default student)")
+    parser.add_argument(
+        "--model",
+        default="student",
+        metavar="mean|student|teacher|FILE",
+        help="network, or the mean head (default student)",
+    )
     parser.add_argument("--head", default="open", metavar="open|flame|FILE", help="head model (default open)")
-    parser.add_argument("--boxes", type=Path, metavar="CSV",
-                        help="image,x0,y0,x1,y1 of the 68 landmarks (default DATASET/boxes.csv, or detect)")
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="CSV",
+        help="image,x0,y0,x1,y1 of the 68 landmarks (default DATASET/boxes.csv, or detect)",
+    )
     parser.add_argument("--set", choices=("val", "test"), default="val", help="image list (default val)")
     parser.add_argument("--image-list", type=Path, metavar="FILE", help="another image list")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="photos at once (default 16)")
@@ -42,8 +50,15 @@ def run(args: argparse.Namespace) -> int:
         default = args.dataset / "boxes.csv"
         table = args.boxes or (default if default.is_file() else None)
         reconstructor = FaceReconstructor(args.model, args.head, args.device, batch_size=args.batch_size)
-        stream = predict(dataset, args.out, reconstructor.head, reconstructor, batch_size=args.batch_size,
-                         boxes=BoxTable.read(table) if table else None, overwrite=args.overwrite)
+        stream = predict(
+            dataset,
+            args.out,
+            reconstructor.head,
+            reconstructor,
+            batch_size=args.batch_size,
+            boxes=BoxTable.read(table) if table else None,
+            overwrite=args.overwrite,
+        )
     made, failed = 0, 0
     for outcome in tqdm(stream, unit="image", desc="now-predict", disable=None):
         made, failed = made + (outcome.error is None), failed + (outcome.error is not None)

@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from occface_core.data.crop import square_from_box
-from occface_core.errors import BoxError, CheckpointError, ConfigError, ImageError, NoFaceError, OccFaceError
+from occface_core.errors import (
+    AssetError,
+    BoxError,
+    CheckpointError,
+    ConfigError,
+    ImageError,
+    NoFaceError,
+    OccFaceError,
+)
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.pipeline.loading import check_fit
@@ -237,3 +245,14 @@ def test_unknown_devices_and_heads(
     monkeypatch.setenv("OCCFACE_FLAME", str(tmp_path / "none.safetensors"))
     with pytest.raises(OccFaceError, match="import-flame"):
         FaceReconstructor(fixed_encoder(), "flame", "cpu")
+
+
+def test_a_head_without_landmarks_is_refused_at_once(
+    fixed_encoder: EncoderMaker, egg_head: HeadModel
+) -> None:
+    names = ("v_template", "faces", "joint_regressor", "skin_weights")
+    arrays = {name: getattr(egg_head, name) for name in names}
+    arrays |= {"shapedirs": egg_head.shapedirs, "expressiondirs": egg_head.expressiondirs}
+    arrays |= {"posedirs": egg_head.posedirs, "parents": torch.tensor([-1, 0, 1, 1, 1])}
+    with pytest.raises(AssetError, match=r"no '68' landmarks; import it again .*--landmarks"):
+        FaceReconstructor(fixed_encoder(), HeadModel.from_arrays(arrays), "cpu")

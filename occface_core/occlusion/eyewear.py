@@ -1,13 +1,13 @@
 """Sunglasses and clear glasses, rigid on the upper face."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from occface_core.occlusion.lighting import Light, blend_in, contact_shadow, estimate_light
-from occface_core.occlusion.posing import fit_pose, place_rigid
-from occface_core.occlusion.raster import Part, paint_parts
-from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv, outline_coverage, ribbon
+from occface_core.occlusion.posing import place_rigid
+from occface_core.occlusion.raster import Part
+from occface_core.occlusion.scene import Scene, plain_texture
+from occface_core.occlusion.surfaces import outline_coverage, ribbon
 from occface_core.occlusion.textures import fractal_noise
 from occface_core.occlusion.types import Painted, Sample
 
@@ -158,26 +158,18 @@ def _bars(frame: _Frame, scale: float) -> list[np.ndarray]:
 
 
 def _paint(sample: Sample, rng: np.random.Generator, *, clear: bool) -> Painted:
-    points = sample.face_points
-    pose = fit_pose(points[:, :2])
-    light = estimate_light(sample.image, points, pose)
+    scene = Scene.of(sample)
     frame = _frame(rng, clear=clear)
-    scale = _lens_scale(sample, points, frame, rng)
-    lens, colour = _lens_texture(rng, clear=clear), _frame_colour(rng)
-    plain = np.ones((1, 1, 4), np.float32)
-    plain[..., :3] = colour
+    scale = _lens_scale(sample, scene.points, frame, rng)
+    lens, plain = _lens_texture(rng, clear=clear), plain_texture(_frame_colour(rng))
     parts = []
     for side in (-1.0, 1.0):
-        parts.append(_disc(points, frame, side, scale, lens, light))
+        parts.append(_disc(scene, frame, side, scale, lens))
         if frame.rim > 0:
             ring = _lens_points(frame, side, scale, _ring_factors(frame, scale), lift=0.0012)
-            parts.append(_band(points, ring, plain, light, closed=True))
-    parts.extend(_band(points, bar, plain, light) for bar in _bars(frame, scale))
-    colours, alpha = paint_parts(parts, sample.height, sample.width)
-    extent = 0.09 * pose.scale
-    colours, alpha = blend_in(rng, sample.image, colours, alpha, extent)
-    strength = rng.uniform(0.05, 0.15) if clear else rng.uniform(0.15, 0.4)
-    return Painted(colours, alpha, contact_shadow(alpha, sample.face, extent, strength))
+            parts.append(_band(scene, ring, plain, closed=True))
+    parts.extend(_band(scene, bar, plain) for bar in _bars(frame, scale))
+    return scene.finish(rng, parts, (0.05, 0.15) if clear else (0.15, 0.4))
 
 
 def _lens_scale(sample: Sample, points: np.ndarray, frame: _Frame, rng: np.random.Generator) -> float:
@@ -193,45 +185,21 @@ def _lens_scale(sample: Sample, points: np.ndarray, frame: _Frame, rng: np.rando
     return float(np.clip(wanted, 0.9, 1.3) * 0.5 + natural * 0.5)
 
 
-def _disc(
-    points: np.ndarray, frame: _Frame, side: float, scale: float, texture: np.ndarray, light: Light
-) -> Part:
+def _disc(scene: Scene, frame: _Frame, side: float, scale: float, texture: np.ndarray) -> Part:
     rings = _lens_points(frame, side, scale, _RINGS[::-1])
-    placed = place_rigid(points, rings.reshape(-1, 3))
     flat = rings[..., :2].reshape(-1, 2)
     low, high = flat.min(axis=0), flat.max(axis=0)
     uv = (flat - low) / (high - low)
     uv[:, 1] = 1.0 - uv[:, 1]
-    count = len(placed)
-    return Part(
-        verts=placed,
-        faces=grid_faces(len(_RINGS), _SEGMENTS, closed=True),
-        uv=uv.astype(np.float32),
-        light=np.broadcast_to(light.level, (count, 3)),
-        gloss=np.zeros(count, np.float32),
-        texture=texture,
-        two_sided=True,
-    )
+    placed = place_rigid(scene.points, rings.reshape(-1, 3))
+    part = scene.surface(placed.reshape(rings.shape), texture, closed=True, two_sided=True)
+    even = np.broadcast_to(scene.light.level, part.light.shape)  # dark glass shows reflections, not shading
+    return replace(part, uv=uv.astype(np.float32), light=even)
 
 
-def _band(
-    points: np.ndarray, grid: np.ndarray, texture: np.ndarray, light: Light, closed: bool = False
-) -> Part:
-    rows, columns = grid.shape[:2]
-    placed = place_rigid(points, grid.reshape(-1, 3)).reshape(rows, columns, 3)
-    normals = grid_normals(placed).reshape(-1, 3)
-    if closed:  # a rim is round in section: its upper half catches the light
-        normals = np.repeat([[0.0, 0.3, 0.95]], rows * columns, axis=0).astype(np.float32)
-    gloss = 0.25 * np.clip(normals @ np.array([0.1, 0.75, 0.65], np.float32), 0, 1) ** 12 * light.level.mean()
-    return Part(
-        verts=placed.reshape(-1, 3),
-        faces=grid_faces(rows, columns, closed),
-        uv=grid_uv(rows, columns),
-        light=light.shade(normals),
-        gloss=gloss.astype(np.float32),
-        texture=texture,
-        two_sided=closed,
-    )
+def _band(scene: Scene, grid: np.ndarray, texture: np.ndarray, *, closed: bool = False) -> Part:
+    placed = place_rigid(scene.points, grid.reshape(-1, 3)).reshape(grid.shape)
+    return scene.surface(placed, texture, closed=closed, two_sided=closed, shine=0.25)
 
 
 def sunglasses(sample: Sample, rng: np.random.Generator) -> Painted:

@@ -7,9 +7,10 @@ from functools import lru_cache
 import numpy as np
 
 from occface_core.assets import asset_path, load_safetensors
-from occface_core.occlusion.lighting import Light, blend_in, contact_shadow, estimate_light
-from occface_core.occlusion.posing import HeadPose, fit_pose
-from occface_core.occlusion.raster import Part, mesh_coverage, paint_parts
+from occface_core.occlusion.lighting import Light
+from occface_core.occlusion.posing import HeadPose
+from occface_core.occlusion.raster import Part, mesh_coverage
+from occface_core.occlusion.scene import Scene
 from occface_core.occlusion.textures import random_colour
 from occface_core.occlusion.types import Painted, Sample
 
@@ -148,9 +149,9 @@ def _place(rng: np.random.Generator) -> PlacedHand:
     return PlacedHand(pick_gesture(rng, _GESTURES), turn, shift, size, left)
 
 
-def hand_part(rng: np.random.Generator, hand: PlacedHand, pose: HeadPose, light: Light) -> Part:
+def hand_part(rng: np.random.Generator, hand: PlacedHand, scene: Scene) -> Part:
     """The painted hand: the face's own skin colour, nails, darker hollows, now and then a sleeve."""
-    hands = load_hands()
+    hands, pose, light = load_hands(), scene.pose, scene.light
     relative = light.relative(pose.turn(hand.normals()))
     shade = relative**1.3 * (0.15 + 0.85 * hand.mesh.sky) * 1.08
     pale = 1.0 + 0.07 * np.clip(hand.mesh.normals[:, 0], 0, 1)  # palms are lighter
@@ -200,11 +201,6 @@ def _choose(sample: Sample, rng: np.random.Generator, pose: HeadPose) -> list[Pl
 
 def hand(sample: Sample, rng: np.random.Generator) -> Painted:
     """One or two hands on the face in the face's own skin colour and light."""
-    points = sample.face_points
-    pose = fit_pose(points[:, :2])
-    light = estimate_light(sample.image, points, pose)
-    parts = [hand_part(rng, placed, pose, light) for placed in _choose(sample, rng, pose)]
-    colours, alpha = paint_parts(parts, sample.height, sample.width)
-    extent = 0.09 * pose.scale
-    colours, alpha = blend_in(rng, sample.image, colours, alpha, extent)
-    return Painted(colours, alpha, contact_shadow(alpha, sample.face, extent, rng.uniform(0.25, 0.5)))
+    scene = Scene.of(sample)
+    parts = [hand_part(rng, placed, scene) for placed in _choose(sample, rng, scene.pose)]
+    return scene.finish(rng, parts, (0.25, 0.5))

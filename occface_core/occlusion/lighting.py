@@ -99,6 +99,8 @@ def blend_in(
     soft[window] = np.where(opacity < 0.01, np.float32(0.0), np.minimum(opacity, 1.0))
     grain = rng.standard_normal(opacity.shape, dtype=np.float32) * np.float32(noise)
     tinted[window] = layers[..., :3] / np.maximum(opacity, 1e-3)[..., None] + grain[..., None]
+    if float(np.abs(image[::4, ::4, 0] - image[::4, ::4, 2]).mean()) < 0.004:  # a black and white picture
+        tinted[window] = (tinted[window] @ _LUMA)[..., None]
     return tinted, soft
 
 

@@ -8,16 +8,15 @@ import numpy as np
 
 from occface_core.occlusion.canonical import canonical_points
 from occface_core.occlusion.face_points import EYES_AND_LIPS
-from occface_core.occlusion.lighting import Light, blend_in, contact_shadow, estimate_light
-from occface_core.occlusion.posing import fit_pose, place_warped, warp_matrix
-from occface_core.occlusion.raster import Part, paint_parts
-from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv, outline_coverage, ribbon
+from occface_core.occlusion.posing import place_warped, warp_matrix
+from occface_core.occlusion.scene import Scene, plain_texture
+from occface_core.occlusion.surfaces import grid_normals, outline_coverage, ribbon
 from occface_core.occlusion.textures import fractal_noise, random_colour
 from occface_core.occlusion.types import Painted, Sample
 
 _ROWS, _COLUMNS = 26, 35
 _TEXTURE = 128
-_AXIS_Z = -0.02  # metres; the mask is described in cylinder coordinates (angle, y) about this vertical axis
+AXIS_Z = -0.02  # metres; the mask is described in cylinder coordinates (angle, y) about this vertical axis
 # Height of the upper edge on the nose, from below the nostrils (worn wrongly) to the bridge, metres.
 _TOP_LEVELS = (-0.030, -0.016, -0.004, 0.004, 0.011, 0.018, 0.025)
 _STYLES = ("surgical", "cloth", "ffp")
@@ -33,12 +32,12 @@ class _Design:
 
 
 @lru_cache(maxsize=1)
-def _shell() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def taut_shell() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Taut surface over nose, cheeks and chin: angles (A,), heights (Y,) and radius (Y,A), metres."""
     skin = np.setdiff1d(np.arange(468), np.array(EYES_AND_LIPS))
     points = canonical_points()[skin].astype(np.float64)
-    radius = np.hypot(points[:, 0], points[:, 2] - _AXIS_Z)
-    sites = np.stack([np.arctan2(points[:, 0], points[:, 2] - _AXIS_Z) * 0.07, points[:, 1]], axis=1)
+    radius = np.hypot(points[:, 0], points[:, 2] - AXIS_Z)
+    sites = np.stack([np.arctan2(points[:, 0], points[:, 2] - AXIS_Z) * 0.07, points[:, 1]], axis=1)
     angles, heights = np.radians(np.arange(-84, 85, 4.0)), np.arange(-0.104, 0.045, 0.004)
     grid = np.stack([v.ravel() for v in np.meshgrid(angles * 0.07, heights)], axis=1)
 
@@ -93,7 +92,7 @@ def _design(style: str, level: int, wide: bool) -> _Design:
     upper, lower = _outline(style, _TOP_LEVELS[level], angle)
     down = np.linspace(0.0, 1.0, _ROWS)[:, None]
     heights = upper + (lower - upper) * down
-    angles, levels, shell = _shell()
+    angles, levels, shell = taut_shell()
     column = np.interp(angle, angles, np.arange(len(angles)))
     row = np.interp(heights, levels, np.arange(len(levels)))
     radius = cv2.remap(
@@ -105,7 +104,7 @@ def _design(style: str, level: int, wide: bool) -> _Design:
     )
     bulge = np.cos(angle / reach * np.pi / 2) * np.sin(np.pi * np.clip(down, 0.02, 0.98)) ** 0.8
     radius = radius + 0.002 + {"surgical": 0.003, "cloth": 0.005, "ffp": 0.015}[style] * bulge
-    grid = np.stack([np.sin(angle) * radius, heights, np.cos(angle) * radius + _AXIS_Z], axis=-1)
+    grid = np.stack([np.sin(angle) * radius, heights, np.cos(angle) * radius + AXIS_Z], axis=-1)
     weights = warp_matrix(grid.reshape(-1, 3))
     ids = np.arange(_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
     rim = np.concatenate([ids[0], ids[1:, -1], ids[-1, -2::-1], ids[-2:0:-1, 0]])
@@ -228,36 +227,16 @@ def medical_mask(sample: Sample, rng: np.random.Generator) -> Painted:
 
     With a target, the upper edge moves between the bridge of the nose and the upper lip to come near it.
     """
-    points = sample.face_points
-    pose = fit_pose(points[:, :2])
-    light = estimate_light(sample.image, points, pose)
+    scene = Scene.of(sample)
     style = _STYLES[int(rng.choice(3, p=[0.55, 0.25, 0.20]))]
-    design = _choose(sample, points, style, rng)
+    design = _choose(sample, scene.points, style, rng)
     texture = _texture(style, rng)
-    grid = place_warped(points, design.weights).reshape(_ROWS, _COLUMNS, 3)
-    normals = grid_normals(grid)
-    grid = grid + normals * np.array([1, -1, -1], np.float32) * (_relief(style, rng) * pose.scale)[..., None]
-    parts = [_surface(grid, grid_normals(grid), texture, light)]
+    grid = place_warped(scene.points, design.weights).reshape(_ROWS, _COLUMNS, 3)
+    outward = grid_normals(grid) * np.array([1, -1, -1], np.float32)
+    grid = grid + outward * (_relief(style, rng) * scene.pose.scale)[..., None]
+    parts = [scene.surface(grid, texture)]
     colour = texture[..., :3].mean(axis=(0, 1)) if rng.random() < 0.4 else np.full(3, 0.92, np.float32)
-    strap_texture = np.ones((1, 1, 4), np.float32)
-    strap_texture[..., :3] = colour
     for weights in design.straps:
-        band = place_warped(points, weights).reshape(2, -1, 3)
-        parts.append(_surface(band, grid_normals(band), strap_texture, light))
-    colours, alpha = paint_parts(parts, sample.height, sample.width)
-    extent = 0.09 * pose.scale
-    colours, alpha = blend_in(rng, sample.image, colours, alpha, extent)
-    shadow = contact_shadow(alpha, sample.face, extent, rng.uniform(0.2, 0.45))
-    return Painted(colours, alpha, shadow)
-
-
-def _surface(grid: np.ndarray, normals: np.ndarray, texture: np.ndarray, light: Light) -> Part:
-    rows, columns = grid.shape[:2]
-    return Part(
-        verts=grid.reshape(-1, 3),
-        faces=grid_faces(rows, columns),
-        uv=grid_uv(rows, columns),
-        light=light.shade(normals.reshape(-1, 3)),
-        gloss=np.zeros(rows * columns, np.float32),
-        texture=texture,
-    )
+        band = place_warped(scene.points, weights).reshape(2, -1, 3)
+        parts.append(scene.surface(band, plain_texture(colour)))
+    return scene.finish(rng, parts, (0.2, 0.45))

@@ -10,7 +10,10 @@ from torch import Tensor
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import irrational
 from occface_core.occlusion.eyewear import glasses, sunglasses
+from occface_core.occlusion.garments import cap_brim, scarf
+from occface_core.occlusion.hair import hair_strands
 from occface_core.occlusion.hands import hand
+from occface_core.occlusion.held import cup, microphone, phone
 from occface_core.occlusion.medical_mask import medical_mask
 from occface_core.occlusion.surfaces import opaque_window
 from occface_core.occlusion.types import Occlusion, Painted, Sample
@@ -29,6 +32,12 @@ EMPIRICAL: dict[str, Painter] = {
     "sunglasses": sunglasses,
     "glasses": glasses,
     "hand": hand,
+    "hair_strands": hair_strands,
+    "cap_brim": cap_brim,
+    "scarf": scarf,
+    "microphone": microphone,
+    "phone": phone,
+    "cup": cup,
 }
 FAMILIES: tuple[str, ...] = (*IRRATIONAL, *EMPIRICAL)
 # Shares of the empirical families in a mix, against 1 for the others: what hides faces most often.

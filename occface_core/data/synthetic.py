@@ -74,15 +74,50 @@ class SyntheticFaces:
         self._lookers = torch.tensor([name.startswith("eyeLook") for name in names])
 
     def sample(
-        self, count: int, *, generator: torch.Generator, backgrounds: Float[Tensor, "N 3 H W"] | None = None
+        self,
+        count: int,
+        *,
+        generator: torch.Generator,
+        backgrounds: Float[Tensor, "N 3 H W"] | None = None,
+        zoom: float = 1.0,
     ) -> SyntheticBatch:
-        """Draw `count` random faces; `backgrounds` (any photos) are used behind half of them when given."""
+        """Draw `count` random faces; the arguments are those of :meth:`photograph`."""
         device = self.head.v_template.device
         betas = _normal((count, self.head.shapedirs.shape[-1]), generator, device).clamp(-3, 3)
         tex = _normal((count, self.albedo.components.shape[0]), generator, device).clamp(-2.5, 2.5)
         expression = self.expressions(count, generator).to(device)
         pose = self.poses(count, generator).to(device)
-        return self.photograph(betas, tex, expression, pose, generator=generator, backgrounds=backgrounds)
+        return self.photograph(
+            betas, tex, expression, pose, generator=generator, backgrounds=backgrounds, zoom=zoom
+        )
+
+    def sample_views(
+        self,
+        count: int,
+        views: int,
+        *,
+        generator: torch.Generator,
+        backgrounds: Float[Tensor, "N 3 H W"] | None = None,
+    ) -> SyntheticBatch:
+        """Draw `count // views` faces, each photographed `views` times in a row from other directions.
+
+        Identity, expression and jaw are those of one moment; head turn, camera and background differ.
+        """
+        groups = count // views
+        device = self.head.v_template.device
+        betas = _normal((groups, self.head.shapedirs.shape[-1]), generator, device).clamp(-3, 3)
+        tex = _normal((groups, self.albedo.components.shape[0]), generator, device).clamp(-2.5, 2.5)
+        expression = self.expressions(groups, generator).to(device)
+        jaw = self.poses(groups, generator)[:, 3:].repeat_interleave(views, dim=0)
+        turns = self.poses(groups * views, generator)[:, :3]
+        return self.photograph(
+            betas.repeat_interleave(views, dim=0),
+            tex.repeat_interleave(views, dim=0),
+            expression.repeat_interleave(views, dim=0),
+            torch.cat([turns, jaw], dim=1).to(device),
+            generator=generator,
+            backgrounds=backgrounds,
+        )
 
     def photograph(
         self,
@@ -100,7 +135,7 @@ class SyntheticFaces:
         Args:
             betas, tex, expression, pose: parameters of each face.
             generator: source of all randomness.
-            backgrounds: see :meth:`sample`.
+            backgrounds: any photos, used behind half of the faces when given.
             zoom: below 1 the face is smaller than in a training crop, as in a photo of the whole head.
         """
         count, device = len(betas), betas.device

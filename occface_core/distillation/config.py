@@ -6,7 +6,7 @@ from pathlib import Path
 from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
-RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus")
+RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus", "multiview")
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class TrainConfig:
         estimates
             its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first sixth trains the segmenter.
+        views: photographs of each rendered face in a multiview batch.
         occluder_family: "random", "irrational", "empirical" or one family's name.
     """
 
@@ -63,6 +64,7 @@ class TrainConfig:
     duplicates: int = 4
     damior: str = ""
     focus_cycle: int = 120
+    views: int = 3
     checkpoint_minutes: float = 5.0
     log_every: int = 20
     dev_limit: int = 512
@@ -84,6 +86,11 @@ class TrainConfig:
             raise ConfigError(
                 f"diamor needs photos per batch ({self.photo_count}) to be a multiple of duplicates "
                 f"({self.duplicates}); change --batch-size or --synthetic-share"
+            )
+        if self.recipe == "multiview" and (self.views < 2 or self.synthetic_count % self.views):
+            raise ConfigError(
+                f"multiview needs renders per batch ({self.synthetic_count}) to be a multiple of views "
+                f"({self.views}, at least 2); change --batch-size or --synthetic-share"
             )
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")

@@ -10,7 +10,6 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,8 +20,16 @@ from tqdm import tqdm
 
 from occface_core.data.batches import TwinBatch, TwinSampler
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
+from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe, Losses, Twin, join
+from occface_core.distillation.recipes import (
+    RECIPE_CLASSES,
+    DiamorRecipe,
+    Losses,
+    MultiviewRecipe,
+    Twin,
+    join,
+)
 from occface_core.distillation.scene import Scene
 from occface_core.distillation.state import read_state, write_state
 from occface_core.errors import ConfigError
@@ -31,27 +38,6 @@ from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 from occface_core.occlusion.api import occlude
 
 log = logging.getLogger(__name__)
-
-
-def schedule(progress: float, warmup: float) -> float:
-    """Learning-rate factor: linear warm-up, then half a cosine down to zero at progress 1."""
-    if progress < warmup:
-        return max(progress / warmup, 0.02)
-    t = min((progress - warmup) / max(1e-9, 1 - warmup), 1.0)
-    return 0.5 * (1 + math.cos(math.pi * t))
-
-
-@dataclass
-class Clock:
-    """Where a run stands: step count and training seconds so far, both restored on resume."""
-
-    step: int = 0
-    seconds: float = 0.0
-
-    def progress(self, config: TrainConfig) -> float:
-        """Share of the budget used, 0 to 1."""
-        used = self.step / config.steps if config.steps else self.seconds / (60.0 * config.minutes)
-        return min(used, 1.0)
 
 
 class _Tensors(nn.Module):
@@ -142,11 +128,14 @@ class Trainer:
         seed = (self.config.seed * 1_000_003 + self.clock.step) * 64 + self.fabric.global_rank
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            batch = self.synthetic.sample(
-                self.config.synthetic_count,
-                generator=generator,
-                backgrounds=None if photo is None else photo.clean,
-            )
+            backgrounds = None if photo is None else photo.clean
+            count, views = self.config.synthetic_count, self.config.views
+            if isinstance(self.recipe, MultiviewRecipe):
+                batch = self.synthetic.sample_views(
+                    count, views, generator=generator, backgrounds=backgrounds
+                )
+            else:
+                batch = self.synthetic.sample(count, generator=generator, backgrounds=backgrounds)
         if not self.recipe.occludes:
             return batch, None
         result = occlude(

@@ -5,6 +5,7 @@ from occface_core.distillation.recipes.damior import DamiorRecipe
 from occface_core.distillation.recipes.diamor import DiamorRecipe
 from occface_core.distillation.recipes.focus import FocusRecipe
 from occface_core.distillation.recipes.learner import LearnerRecipe
+from occface_core.distillation.recipes.multiview import MultiviewRecipe
 from occface_core.distillation.recipes.teacher import TeacherRecipe
 
 Recipe = TeacherRecipe | LearnerRecipe | FocusRecipe
@@ -15,6 +16,7 @@ RECIPE_CLASSES: dict[str, type[TeacherRecipe] | type[LearnerRecipe] | type[Focus
     "damior": DamiorRecipe,
     "diamor": DiamorRecipe,
     "focus": FocusRecipe,
+    "multiview": MultiviewRecipe,
 }
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "FocusRecipe",
     "LearnerRecipe",
     "Losses",
+    "MultiviewRecipe",
     "Predict",
     "Recipe",
     "TeacherRecipe",

@@ -74,7 +74,7 @@ def truth_losses(scene: Scene, out: EncoderOutput, decoded: Decoded, twin: Twin)
     light = (out.params.sh_coeffs[rows] - twin.truth.sh_coeffs).square().mean((-1, -2))
     return {
         "truth_shape": 0.02 * mm_shape,
-        "truth_posed": 0.02 * mm_posed,
+        "truth_posed": 0.01 * mm_posed,
         "truth_albedo": 0.02 * tex,
         "truth_light": 0.02 * light,
     }

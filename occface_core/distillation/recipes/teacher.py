@@ -15,9 +15,9 @@ from occface_core.distillation.recipes.common import (
     photometric,
     truth_losses,
 )
-from occface_core.distillation.scene import Scene
+from occface_core.distillation.scene import Decoded, Scene
 from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
-from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 
 PRIOR_WEIGHTS = {"shape": 0.006, "albedo": 0.006, "expression": 0.06, "jaw": 0.02, "light": 0.002}
 
@@ -34,12 +34,16 @@ class TeacherRecipe:
 
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
         """Named, weighted, per-image losses; `progress` runs from 0 to 1."""
-        scene = self.scene
         out = predict(twin.clean)
-        decoded = scene.decode(out.params)
+        decoded = self.scene.decode(out.params)
+        return self.terms(out, decoded, twin, progress) | truth_losses(self.scene, out, decoded, twin)
+
+    def terms(self, out: EncoderOutput, decoded: Decoded, twin: Twin, progress: float) -> Losses:
+        """The self-supervised terms of a decoded prediction."""
+        scene = self.scene
         rows = slice(0, twin.photos) if twin.photos else slice(None)
         losses = {
-            "landmark": landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights) * 2.0,
+            "landmark": landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights) * 3.0,
             "eyes": pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
             "lips": pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS) * 0.5,
         }
@@ -53,4 +57,4 @@ class TeacherRecipe:
             )
         if out.mask_logits is not None:
             losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.face)
-        return losses | truth_losses(scene, out, decoded, twin)
+        return losses

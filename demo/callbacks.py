@@ -5,6 +5,7 @@ import html
 import json
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,7 +15,7 @@ from demo import heads, report
 from demo.engine import Comparison, Covered, Engine, Photo
 from demo.examples import Example, astronaut, renders
 from demo.exports import Exports
-from occface_core.data.images import as_image, load_image
+from occface_core.data.images import LoadedImage, as_image, load_image
 from occface_core.errors import OccFaceError
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def readable(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except OccFaceError as error:
             # Messages hold file names chosen by visitors, and notices are HTML.
-            gr.Warning(html.escape(str(error)), title="That did not work")
+            gr.Warning(html.escape(str(error)))
         except Exception:
             log.exception("%s failed", function.__name__)
             gr.Warning("Something unexpected went wrong. Please try again or use another photo.")
@@ -76,7 +77,7 @@ class Callbacks:
 
     def open_upload(self, path: str | None) -> tuple[Any, ...]:
         """An uploaded file: picture shown, photo, editor, status."""
-        return self._open(lambda: load_image(path or ""), found=path is not None)
+        return self._open(lambda: _load_upload(path or ""), found=path is not None)
 
     def open_example(self, chosen: gr.SelectData) -> tuple[Any, ...]:
         """A click in the gallery."""
@@ -91,11 +92,11 @@ class Callbacks:
         return self._open(lambda: self.examples[index].pixels)
 
     def _open(self, read: Callable[[], Any], *, found: bool = True) -> tuple[Any, ...]:
-        empty = (gr.skip(), None, _editor(None), "")
+        empty = (None, None, _editor(None), "")
         if not found:
             return empty
         opened = self._opened(read)
-        # After a failure no photo is open: reconstructing the last one under the new picture would mislead.
+        # After a failure no photo is open: going on with the last one would mislead.
         return empty if opened == gr.skip() else opened
 
     @readable
@@ -168,6 +169,14 @@ def paint_layers(editor: dict[str, Any] | None) -> list[np.ndarray]:
     layers = (editor or {}).get("layers") or []
     arrays = [np.asarray(layer) for layer in layers if layer is not None]
     return [layer for layer in arrays if layer.ndim == 3 and layer.shape[2] == 4]
+
+
+def _load_upload(path: str) -> LoadedImage:
+    """Read an upload; messages name the visitor's file, not the folder it was copied to."""
+    try:
+        return load_image(path)
+    except OccFaceError as error:
+        raise type(error)(str(error).replace(path, Path(path).name)) from error
 
 
 def _editor(pixels: np.ndarray | None) -> Any:

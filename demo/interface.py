@@ -108,7 +108,6 @@ def _photo_step() -> dict[str, Any]:
         label="Examples",
         show_label=False,
         columns=6,
-        height=64,
         allow_preview=False,
         object_fit="cover",
         format="jpeg",

@@ -1,0 +1,107 @@
+"""The app in a real browser: three heads appear, stay after repeated updates, and turn together."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.assets import launch_options
+from demo.callbacks import Callbacks
+from demo.interface import create_app
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+# WebGL without a graphics card, and no requests of Chromium's own.
+FLAGS = [
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT = 90_000  # ms
+DRAWN = "count => Number(document.querySelector('#of-viewer [data-draws]')?.dataset.draws ?? 0) >= count"
+CONTEXTS = """() => [...document.querySelectorAll('#of-viewer canvas')]
+    .map(canvas => canvas.getContext('webgl') ?? canvas.getContext('webgl2'))
+    .filter(context => context && !context.isContextLost()).length"""
+CAMERAS = """() => [...document.querySelectorAll('#of-viewer .of-plot')]
+    .map(plot => Object.values(plot._fullLayout.scene._scene.getCamera().eye))"""
+REPEATS = 6  # browsers drop the oldest context after a handful when contexts leak
+
+
+@pytest.fixture(scope="module")
+def address(callbacks: Callbacks) -> Iterator[str]:
+    app = create_app(callbacks=callbacks)
+    _, url, _ = app.launch(prevent_thread_lock=True, quiet=True, **launch_options())
+    yield url
+    app.close()
+
+
+@pytest.fixture(scope="module")
+def page(address: str) -> Iterator["sync_api.Page"]:
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_api.sync_playwright() as playwright:
+        if executable is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium is installed; run `playwright install chromium`")
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        yield page
+        browser.close()
+
+
+def test_cover_reconstruct_and_turn(page: "sync_api.Page", address: str) -> None:
+    outside: list[str] = []
+    page.on(
+        "request", lambda request: outside.append(request.url) if _is_outside(request.url, address) else None
+    )
+    page.goto(address)
+    page.wait_for_selector("#of-covered img", timeout=WAIT)
+    for count in range(REPEATS):
+        page.locator("#of-variant input[type=number]").fill(str(count + 1))
+        with page.expect_response(lambda response: "queue/join" in response.url):
+            page.keyboard.press("Tab")
+        page.wait_for_timeout(700)
+        page.click("#of-run")
+        page.wait_for_function(DRAWN, arg=count + 1, timeout=WAIT)
+    assert page.evaluate(CONTEXTS) == 3
+
+    page.click("#of-viewer [data-value=difference]")
+    page.wait_for_selector("#of-viewer .of-legend.of-shown")
+    _drag(page)
+    page.wait_for_timeout(1500)
+    first, second, third = page.evaluate(CAMERAS)
+    assert first == pytest.approx(second, abs=1e-3)
+    assert first == pytest.approx(third, abs=1e-3)
+    assert abs(first[0] - 0.36) > 0.05
+    assert outside == []
+
+
+def test_bad_upload_is_a_notice_and_the_app_goes_on(page: "sync_api.Page", tmp_path: Path) -> None:
+    bad = tmp_path / "holiday.jpg"
+    bad.write_text("not a picture")
+    page.set_input_files("#of-photo input[type=file]", bad)
+    page.wait_for_selector("text=holiday.jpg", timeout=WAIT)
+    page.locator("#of-examples button").first.click()
+    page.wait_for_selector("#of-covered img", timeout=WAIT)
+
+
+def _is_outside(url: str, address: str) -> bool:
+    return not url.startswith((address, "data:", "blob:"))
+
+
+def _drag(page: "sync_api.Page") -> None:
+    plot = page.locator("#of-viewer .of-plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 70, y + 10, steps=3)
+    page.mouse.up()

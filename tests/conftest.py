@@ -1,6 +1,7 @@
 """Shared fixtures, and run-time checks of every annotated shape.
 
-Modules of the package are imported through jaxtyping's hook, so a call with a wrong shape or type fails the test
+Modules of the package are imported through jaxtyping's hook, so a call with a wrong shape or type fails
+the test
 that makes it. Modules that hold compiled kernels stay as they are: compilers cannot see through the wrapper.
 """
 

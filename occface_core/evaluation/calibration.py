@@ -40,7 +40,8 @@ def region_errors(
     steps: Iterable[int] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> tuple[Float[Tensor, "N R"], Float[Tensor, "N R"]]:
-    """Neutral-shape errors of the student on occluded photos against the teacher on clean ones, and its sigmas.
+    """Neutral-shape errors of the student on occluded photos against the teacher on clean ones, and its
+    sigmas.
 
     Returns:
         error_mm, sigma_mm, both (N,R) in the order of the student's `sigma_regions`.

@@ -1,7 +1,9 @@
 """Networks with DECA's tensor names and arithmetic, so that a user's own `deca_model.tar` can be the teacher.
 
-Architecture as published (Feng et al., SIGGRAPH 2021): two ResNet-50 encoders with a 2048-1024-N regression head
-(236 coarse numbers, 128 detail), and a generator that turns [jaw 3, expression 50, detail 128] into a 256 x 256 UV
+Architecture as published (Feng et al., SIGGRAPH 2021): two ResNet-50 encoders with a 2048-1024-N
+regression head
+(236 coarse numbers, 128 detail), and a generator that turns [jaw 3, expression 50, detail 128] into a 256
+x 256 UV
 displacement in metres of at most 1 cm. DECA's weights are licensed for research by MPI and are not shipped.
 """
 

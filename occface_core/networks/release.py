@@ -1,4 +1,5 @@
-"""Put a trained network among the shipped assets: fp16 shards plus a manifest entry that says how it was made."""
+"""Put a trained network among the shipped assets: fp16 shards plus a manifest entry that says how it was
+made."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,8 @@ LICENCE = "networks trained on LFW and UTKFace photos: research and non-commerci
 
 
 def release_encoder(
-    model: FaceEncoder, name: str, *, made_by: str, description: str, metrics: Mapping[str, float], version: str
+    model: FaceEncoder, name: str, *, made_by: str, description: str, metrics: Mapping[str, float],
+    version: str
 ) -> list[Path]:
     """Write `weights/<name>*.safetensors`, remove the shards it replaces, register sizes and hashes.
 

@@ -43,7 +43,7 @@ class DamiorRecipe(LearnerRecipe):
             "shape": 0.10 * vertex_distance_mm(decoded.neutral, goal.neutral, scene.face),
             "posed": 0.05 * vertex_distance_mm(decoded.verts, goal.verts, scene.face),
             "landmark": 2.0 * landmark_loss(decoded.landmarks, goal.landmarks, scene.landmark_weights),
-            "points": 1.0 * landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights),
+            "points": 3.0 * landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights),
             "eyes": 0.5 * pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
             "lips": 0.5 * pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS),
         }

@@ -99,7 +99,8 @@ def _detail(verts: np.ndarray, config: ScanConfig, rng: np.random.Generator) -> 
     """Height of a sum of plane waves at each vertex, (V,1)."""
     direction = rng.normal(size=(_WAVES, 3))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    length = np.exp(rng.uniform(*np.log(config.wavelength), (_WAVES, 1)))
+    shortest, longest = np.log(config.wavelength)
+    length = np.exp(rng.uniform(shortest, longest, (_WAVES, 1)))
     phase = rng.uniform(0, 2 * np.pi, _WAVES)
     waves = np.sin(2 * np.pi * verts @ (direction / length).T + phase)
     return config.detail * np.sqrt(2 / _WAVES) * waves.sum(1, keepdims=True)

@@ -154,6 +154,14 @@ class Callbacks:
         return message, picture, summary, table, comparison, *buttons, *resting
 
     @readable
+    def warm_up(self, photo: Photo | None, covered: Covered | None) -> None:
+        """Load the student and compile the renderer while the first visitor still looks at the page."""
+        if photo is None or covered is None or self.engine.is_warm:
+            return
+        comparison = self.engine.compare(photo, covered)
+        heads.overlay(covered.pixels, comparison.student, self.engine.head)
+
+    @readable
     def animate(self, comparison: Comparison | None, jaw: float, *strengths: float) -> Any:
         """Move the student's head: a message with new positions for the viewer."""
         if comparison is None:

@@ -137,10 +137,10 @@ class Engine:
         """The head all reconstructions share."""
         return self._get("head")
 
-    def warm_up(self, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
-        """Load everything and compile the rasterizer on a photo, so that the first visitor does not wait."""
-        photo = self.open_photo(pixels)
-        self.compare(photo, self.cover(photo, "random_shape", 0.3, seed=0))
+    @property
+    def is_warm(self) -> bool:
+        """Whether all models are loaded."""
+        return all(name in self._made for name in self._makers)
 
     def open_photo(self, pixels: UInt8[np.ndarray, "H W 3"]) -> Photo:
         """Find the largest face and reconstruct it.

@@ -120,7 +120,7 @@ class Heads:
         result = self.results[index]
         skin, seen = skin_colours(result, self.head), self.seen[index]
         colours: dict = {
-            "photo": seen[:, None] * photo_colours(result, self.head) + (1 - seen[:, None]) * skin,
+            "photo": completed_colours(photo_colours(result, self.head), skin, seen),
             "skin": skin,
             "difference": {
                 view: figures.difference_colours(self.distance_mm[view][index], top)
@@ -149,6 +149,16 @@ def skin_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "
 def photo_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:
     """The photo's own colours where it shows the surface, skin colour elsewhere."""
     return _sample(result.texture, head)
+
+
+def completed_colours(
+    photo: Float[np.ndarray, "V 3"], skin: Float[np.ndarray, "V 3"], seen: Float[np.ndarray, " V"]
+) -> Float[np.ndarray, "V 3"]:
+    """The photo's colours where seen; elsewhere skin colour, brought to the photo's light to blend."""
+    weight = seen[:, None]
+    gain = (weight * photo).sum(0) / np.maximum((weight * skin).sum(0), 1e-6)
+    lit = skin * np.clip(gain, 0.6, 1.7) if seen.sum() > 10 else skin
+    return weight * photo + (1 - weight) * np.clip(lit, 0, 1)
 
 
 def _sample(texture: Float[np.ndarray, "U U 3"] | None, head: HeadModel) -> Float[np.ndarray, "V 3"]:

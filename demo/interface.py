@@ -34,6 +34,14 @@ blendshapes (ARKit's), ready to animate.
 FAMILY_NAMES = {
     "medical_mask": "Medical mask",
     "sunglasses": "Sunglasses",
+    "glasses": "Glasses",
+    "hand": "Hand",
+    "scarf": "Scarf",
+    "cap_brim": "Cap",
+    "hair_strands": "Strands of hair",
+    "microphone": "Microphone",
+    "phone": "Phone",
+    "cup": "Cup",
     "random_shape": "Coloured shape",
     "noise_patch": "Patch of noise",
     "stripes": "Stripes",
@@ -83,7 +91,7 @@ def create_app(engine: Engine | None = None, callbacks: Callbacks | None = None)
         parts |= _viewer()
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=300):
-                parts["numbers"] = gr.HTML("", apply_default_css=False, elem_id="of-numbers")
+                parts["numbers"] = gr.HTML("", label="Numbers", apply_default_css=False, elem_id="of-numbers")
             with gr.Column(scale=2, min_width=300):
                 parts |= _student_tools()
         with gr.Accordion("What am I looking at?", open=False):
@@ -124,7 +132,7 @@ def _photo_step() -> dict[str, Any]:
         sources=["upload", "webcam", "clipboard"],
         elem_id="of-photo",
     )
-    status = gr.Markdown("", elem_id="of-status")
+    status = gr.Markdown("", label="Status", elem_id="of-status")
     # Set here instead of in a subclass, because Gradio writes a .pyi file beside every module that has one.
     photo.preprocess = file_path  # type: ignore[method-assign]
     return {"photo": photo, "status": status, "gallery": gallery}
@@ -143,11 +151,11 @@ def _cover_step() -> dict[str, Any]:
                 buttons=["fullscreen"],
                 elem_id="of-covered",
             )
-            caption = gr.Markdown("", elem_id="of-caption")
+            caption = gr.Markdown("", label="Caption", elem_id="of-caption")
             choices = family_choices()
             family = gr.Dropdown(choices, value=choices[0][1], label="Object", elem_id="of-family")
             with gr.Row():
-                percent = gr.Slider(10, 70, value=40, step=5, label="Face hidden, %", min_width=130)
+                percent = gr.Slider(10, 70, value=40, step=5, label="Hidden, %", min_width=130)
                 variant = gr.Slider(
                     0, 50, value=0, step=1, label="Variant", min_width=130, elem_id="of-variant"
                 )
@@ -190,13 +198,14 @@ def _result_step() -> dict[str, Any]:
         buttons=["fullscreen"],
         elem_id="of-overlay",
     )
-    summary = gr.HTML("", elem_id="of-summary")
+    summary = gr.HTML("", label="Summary", elem_id="of-summary")
     return {"button": button, "overlay": overlay, "summary": summary}
 
 
 def _viewer() -> dict[str, Any]:
     viewer = gr.HTML(
         value="",
+        label="Heads",
         html_template=assets.static_text("viewer.html"),
         js_on_load=assets.static_text("viewer.js"),
         apply_default_css=False,
@@ -235,6 +244,8 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     }
     photo = parts["photo"]
     quiet: dict[str, Any] = {"api_visibility": "private"}
+    # First, so that the public endpoint gets the plain name.
+    parts["family"].change(**cover, api_name="cover")
     photo.input(actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo).then(
         **cover, **quiet
     )
@@ -242,7 +253,6 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
         **cover, **quiet
     )
     photo.clear(actions.close, None, opened[1:], **quiet).then(**cover, **quiet)
-    parts["family"].change(**cover, api_name="cover")
     for slider in (parts["percent"], parts["variant"]):
         slider.change(**cover, trigger_mode="always_last", **quiet)
     for mode in ("object", "paint"):
@@ -250,9 +260,11 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
             lambda mode=mode: mode, None, parts["mode"], show_progress="hidden", **quiet
         )
     _connect_results(parts, actions)
-    app.load(actions.show_examples, None, parts["gallery"], show_progress="minimal", **quiet).then(
-        actions.open_first, None, opened, show_progress_on=photo, **quiet
-    ).then(**cover, **quiet)
+    started = app.load(actions.show_examples, None, parts["gallery"], show_progress="minimal", **quiet)
+    started = started.then(actions.open_first, None, opened, show_progress_on=photo, **quiet).then(
+        **cover, **quiet
+    )
+    started.then(actions.warm_up, [parts["photo_state"], parts["cover_state"]], None, **quiet)
 
 
 def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:

@@ -285,3 +285,23 @@ def test_what_lies_under_the_object_is_not_called_seen(engine: Engine, photo: Ph
     under = heads.at_vertices(compared.covered.clear, compared.student) < 0.5
     assert (clean[under] > 0.5).sum() > 100
     assert student[under].max() == 0
+
+
+def test_warming_up_loads_every_model_once(
+    engine_finding: Callable[..., Engine], face_box: np.ndarray, portrait: np.ndarray, notices: list[str]
+) -> None:
+    engine = engine_finding(face_box)
+    callbacks = Callbacks(engine)
+    photo = engine.open_photo(portrait)
+    callbacks.warm_up(photo, None)
+    assert not engine.is_warm
+    callbacks.warm_up(photo, engine.cover(photo, "blur", 0.3, 0))
+    assert engine.is_warm
+    assert notices == []
+
+
+def test_guessed_skin_takes_the_light_of_the_seen_skin() -> None:
+    photo, skin = np.full((20, 3), 0.6), np.full((20, 3), 0.4)
+    seen = np.r_[np.ones(12), np.zeros(8)]
+    np.testing.assert_allclose(heads.completed_colours(photo, skin, seen), 0.6)
+    np.testing.assert_allclose(heads.completed_colours(photo, skin, np.zeros(20)), 0.4)

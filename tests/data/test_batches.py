@@ -38,9 +38,7 @@ def mean_points(open_head: HeadModel) -> Tensor:
 def make(packed: PackedPhotos, mean_points: Tensor):
     def build(config: BatchConfig = SMALL, *, seed: int = 5, augment: bool = True) -> TwinSampler:
         mirror = mirror_pairs(mean_points.numpy())
-        return TwinSampler(
-            packed, config, seed=seed, mirror=mirror, mean_points=mean_points, augment=augment
-        )
+        return TwinSampler(packed, config, seed=seed, mirror=mirror, mean_points=mean_points, augment=augment)
 
     return build
 

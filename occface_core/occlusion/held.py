@@ -192,10 +192,10 @@ def _phone(rng: np.random.Generator, *, selfie: bool) -> tuple[list[_Held], Plac
         _Held(rim, plain_texture(np.clip(colour * 0.7 + 0.1, 0, 1)), True, 0.2),
     ]
     lean = rng.uniform(0.5, 1.0)
-    fingers = -right * side * lean + upward * (1.1 - lean) if right[0] > 0 else right * side * lean
+    fingers = np.array([-side * lean, 1.1 - lean, 0.0])  # the elbow hangs below and outside
     turn = hand_axes(outward, fingers)
     size = float(rng.uniform(0.92, 1.08))
-    spot = centre + outward * (thick / 2 + 0.012) - upward * 0.03 + right * side * 0.012
+    spot = centre + outward * (thick / 2 + 0.012) + np.array([side * 0.015, -0.025, 0.0])
     shift = spot - turn @ (np.array([0.012, 0.085, -0.006 * (1 if left else -1)]) * size)
     return pieces, PlacedHand(pick_gesture(rng, {"cupped": 1.0, "relaxed": 1.0}), turn, shift, size, left)
 

@@ -53,18 +53,20 @@ def estimate_light(image: np.ndarray, points: np.ndarray, pose: HeadPose) -> Lig
         return Light(np.full(3, 0.8, np.float32), np.full(3, 0.5, np.float32), np.zeros(3, np.float32), 0.0)
     colours, normals = image[rows[seen], columns[seen]], normals[seen]
     luminance = colours @ _LUMA
-    low, high = np.quantile(luminance, [0.05, 0.97])
-    luminance = np.clip(luminance, low, high)
-    middle = max(float(np.median(luminance)), 0.03)
+    ranked = np.sort(luminance)
+    luminance = np.clip(luminance, ranked[int(0.05 * len(ranked))], ranked[int(0.97 * len(ranked))])
+    middle = max(float(ranked[len(ranked) // 2]), 0.03)
     design = np.concatenate([normals, np.ones((len(normals), 1), np.float32)], axis=1).astype(np.float64)
     ridge = np.diag([0.05, 0.05, 0.1, 1e-6]) * len(normals)
     fit = np.linalg.solve(design.T @ design + ridge, design.T @ (luminance / middle))
     gradient = np.clip(fit[:3], -0.8, 0.8).astype(np.float32)
     gradient += np.array([0.0, 0.10, 0.12], np.float32)  # some form even where the light is flat
-    skin = np.median(colours, axis=0).astype(np.float32)
-    bright = float(np.quantile(image[::4, ::4] @ _LUMA, 0.95))
+    skin = np.sort(colours, axis=0)[len(colours) // 2]
+    few = image[:: max(1, height // 28), :: max(1, width // 28)].reshape(-1, 3)
+    brightness = np.sort(few @ _LUMA)
+    bright = float(brightness[int(0.95 * len(brightness))])
     white = np.clip(0.5 * bright + 0.5 * 1.5 * middle, 0.3, 0.98)
-    cast = image[::4, ::4].reshape(-1, 3).mean(axis=0)
+    cast = few.mean(axis=0)
     cast = np.clip(cast / max(float(cast @ _LUMA), 1e-3), 0.7, 1.3) ** 0.25
     return Light((white * cast).astype(np.float32), skin, gradient, float(normals.mean(axis=0) @ gradient))
 

@@ -38,7 +38,7 @@ def taut_shell() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points = canonical_points()[skin].astype(np.float64)
     radius = np.hypot(points[:, 0], points[:, 2] - AXIS_Z)
     sites = np.stack([np.arctan2(points[:, 0], points[:, 2] - AXIS_Z) * 0.07, points[:, 1]], axis=1)
-    angles, heights = np.radians(np.arange(-84, 85, 4.0)), np.arange(-0.104, 0.045, 0.004)
+    angles, heights = np.radians(np.arange(-100, 101, 4.0)), np.arange(-0.104, 0.045, 0.004)
     grid = np.stack([v.ravel() for v in np.meshgrid(angles * 0.07, heights)], axis=1)
 
     def kernel(where: np.ndarray) -> np.ndarray:
@@ -87,7 +87,7 @@ def _outline(style: str, top: float, angle: np.ndarray) -> tuple[np.ndarray, np.
 
 @lru_cache(maxsize=64)
 def _design(style: str, level: int, wide: bool) -> _Design:
-    reach = np.radians({"surgical": 70.0, "cloth": 66.0, "ffp": 62.0}[style] + (6.0 if wide else 0.0))
+    reach = np.radians({"surgical": 78.0, "cloth": 74.0, "ffp": 70.0}[style] + (6.0 if wide else 0.0))
     angle = np.linspace(-reach, reach, _COLUMNS)
     upper, lower = _outline(style, _TOP_LEVELS[level], angle)
     down = np.linspace(0.0, 1.0, _ROWS)[:, None]

@@ -50,7 +50,9 @@ def _paint(
                 faces = grid_faces(*piece.grid.shape[:2], piece.closed)
                 meshes.append((scene.pose.place(piece.grid.reshape(-1, 3)), faces))
             shares.append(float(mesh_coverage(sample, meshes).max(axis=0).sum()))
-        chosen = int(np.abs(np.array(shares) - sample.target).argmin())
+        misses = np.abs(np.array(shares) - sample.target)
+        misses[np.array(shares) < 0.04] += 1.0  # beside the face is no occlusion
+        chosen = int(misses.argmin())
     pieces, hand = tries[chosen]
     parts: list[Part] = [hand_part(rng, hand, scene)]
     for piece in pieces:

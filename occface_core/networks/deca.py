@@ -23,6 +23,7 @@ from occface_core.networks.encoder import EncoderConfig, EncoderOutput
 
 DECA_SIZE = 224
 DETAIL_SIZE = 128
+DECA_CROP_SCALE = 1.1 * 1.25  # its landmark box is enlarged by 1.1, its crop by 1.25 (decalib/datasets)
 
 
 class DecaEncoder(nn.Module):
@@ -78,7 +79,8 @@ class DecaTeacher(nn.Module):
         self.E_flame = DecaEncoder(DECA_236.size)
         self.E_detail = DecaEncoder(DETAIL_SIZE)
         self.D_detail = DecaDetailGenerator()
-        self.config = EncoderConfig(backbone="resnet50", input_size=DECA_SIZE, head="flame")
+        self.config = EncoderConfig(backbone="resnet50", input_size=DECA_SIZE, head="flame",
+        crop_scale=DECA_CROP_SCALE)
         self.layout = DECA_236
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> EncoderOutput:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from occface_core.data.crop import CROP_SCALE
 from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import DECA_236, FaceParameters, layout
 from occface_core.networks.backbones import BACKBONES, build_backbone
@@ -26,6 +27,7 @@ class EncoderConfig:
     head: str = "open"
     mask_size: int = 0  # 0: no visible-face mask head; else the side of its output, a multiple of 8
     sigma_regions: tuple[str, ...] = field(default=())  # regions whose uncertainty (mm) is predicted
+    crop_scale: float = CROP_SCALE  # side of the crop over the mean side of the 68-point box
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:

@@ -41,7 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     albedo.add_argument(
         "--max-photos", type=int, default=3000, metavar="N", help="suitable photos (default 3000)"
     )
-    albedo.add_argument("--out", type=Path, metavar="FILE", help="default: the shipped file's place")
+    albedo.add_argument("--source", metavar="TEXT", help="whose photos, and their terms")
+    # Networks speak the shipped basis: another one must not take its place by accident.
+    albedo.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        default=Path("albedo/albedo.safetensors"),
+        help="default %(default)s",
+    )
     commands.add_parser("list", help="what is shipped: version, size, licence, how it was made")
     commands.add_parser("verify", help="check every shipped file against its size and SHA-256")
 
@@ -93,12 +101,12 @@ def _build_head(args: argparse.Namespace) -> int:
 
 
 def _build_albedo(args: argparse.Namespace) -> int:
-    from occface_core.assets import weights_dir
     from occface_core.data import build_albedo
 
-    out: Path = args.out or weights_dir() / "albedo.safetensors"
+    out: Path = args.out
     photos = [] if args.photos is None else ["--photos", str(args.photos)]
-    build_albedo.main([*photos, "--max-photos", str(args.max_photos), "--out", str(out)])
+    source = [] if args.source is None else ["--source", args.source]
+    build_albedo.main([*photos, *source, "--max-photos", str(args.max_photos), "--out", str(out)])
     _say(f"wrote {out}")
     return 0
 

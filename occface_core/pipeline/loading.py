@@ -10,7 +10,12 @@ from occface_core.errors import AssetError, CheckpointError, ConfigError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import layout
+from occface_core.morphable.regions import DERIVED
+from occface_core.networks.checkpoints import load_encoder
+from occface_core.networks.deca import DecaTeacher, load_deca
 from occface_core.networks.encoder import FaceEncoder
+
+FaceNetwork = FaceEncoder | DecaTeacher
 
 
 def resolve_device(device: str) -> torch.device:
@@ -56,6 +61,19 @@ def resolve_head(head: str | Path | HeadModel) -> HeadModel:
     return HeadModel.load(path)
 
 
+def resolve_network(model: str | Path | FaceNetwork, device: torch.device) -> FaceNetwork:
+    """A network by shipped name or .safetensors file, or DECA itself from its own `deca_model.tar`.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or holds something else.
+    """
+    if isinstance(model, FaceEncoder | DecaTeacher):
+        return model
+    if Path(model).suffix == ".tar":
+        return load_deca(Path(model), device)
+    return load_encoder(model, device)
+
+
 def load_albedo(device: torch.device) -> AlbedoModel:
     """The shipped albedo model.
 
@@ -65,7 +83,7 @@ def load_albedo(device: torch.device) -> AlbedoModel:
     return AlbedoModel.load().to(device)
 
 
-def check_fit(encoder: FaceEncoder, head: HeadModel, model_name: str, head_name: str) -> None:
+def check_fit(encoder: FaceNetwork, head: HeadModel, model_name: str, head_name: str) -> None:
     """Refuse a network and a head that cannot belong together.
 
     Raises:
@@ -91,7 +109,7 @@ def check_fit(encoder: FaceEncoder, head: HeadModel, model_name: str, head_name:
                 f"head {head_name} has no {which!r} landmarks; import it again with `assets import-flame "
                 "generic_model.pkl --landmarks landmark_embedding.npy`"
             ) from error
-    absent = set(encoder.config.sigma_regions) - set(head.regions)
+    absent = set(encoder.config.sigma_regions) - {*head.regions, *DERIVED}
     if absent:
         raise CheckpointError(
             f"network {model_name} names regions that head {head_name} lacks: {sorted(absent)}"

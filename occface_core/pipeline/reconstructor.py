@@ -16,11 +16,17 @@ from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceEr
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import layout
 from occface_core.morphable.regions import region_weight
-from occface_core.networks.checkpoints import load_encoder
-from occface_core.networks.encoder import EncoderOutput, FaceEncoder
+from occface_core.networks.encoder import EncoderOutput
 from occface_core.pipeline.boxes import Box, BoxLike, as_box, refined_box
 from occface_core.pipeline.detection import Detection, FaceDetector
-from occface_core.pipeline.loading import check_fit, load_albedo, resolve_device, resolve_head
+from occface_core.pipeline.loading import (
+    FaceNetwork,
+    check_fit,
+    load_albedo,
+    resolve_device,
+    resolve_head,
+    resolve_network,
+)
 from occface_core.pipeline.projection import PhotoEvidence, gather_evidence
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.cameras import to_pixels, weak_perspective
@@ -52,9 +58,11 @@ class _Target:
     score: float | None
     notes: tuple[str, ...]
 
+    scale: float
+
     @property
     def crop(self) -> CropTransform:
-        return square_from_box(self.box)
+        return square_from_box(self.box, self.scale)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ class FaceReconstructor:
     """A network, a head model and a face detector, ready for photos.
 
     Args:
-        model: "student" (robust to occlusion), "teacher", a .safetensors file, or a network.
+        model: "student" (robust to occlusion), "teacher", a .safetensors file, DECA's `deca_model.tar` (with
+            the "flame" head), or a network.
         head: "open" (shipped), "flame" (once imported), a .safetensors file, or a head model.
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
         detector: Face detector; the default one is loaded when first needed.
@@ -88,7 +97,7 @@ class FaceReconstructor:
 
     def __init__(
         self,
-        model: str | Path | FaceEncoder = "student",
+        model: str | Path | FaceNetwork = "student",
         head: str | Path | HeadModel = "open",
         device: str = "auto",
         *,
@@ -101,9 +110,8 @@ class FaceReconstructor:
         self.device = resolve_device(device)
         self.head = resolve_head(head).to(self.device)
         self.head_name = head if isinstance(head, str) and head in ("open", "flame") else self.head.name
-        self.model_name = "custom" if isinstance(model, FaceEncoder) else str(model)
-        encoder = model if isinstance(model, FaceEncoder) else load_encoder(model, self.device)
-        self.encoder = encoder.to(self.device).eval()
+        self.model_name = str(model) if isinstance(model, str | Path) else "custom"
+        self.encoder = resolve_network(model, self.device).to(self.device).eval()
         check_fit(self.encoder, self.head, self.model_name, self.head_name)
         self.albedo_model: Albedo | None = albedo
         if albedo is None and head == "open":
@@ -167,7 +175,7 @@ class FaceReconstructor:
         if box is not None:
             given = as_box(box)
             check_box(given, *pixels.shape[:2])
-            return _Target(pixels, given, None, ())
+            return _Target(pixels, given, None, (), self.encoder.config.crop_scale)
         found = self.detector.detect(pixels)
         if not found:
             raise NoFaceError(
@@ -175,7 +183,7 @@ class FaceReconstructor:
             )
         best = max(found, key=lambda item: float(np.prod(item.box[2:] - item.box[:2])))
         notes = (f"{len(found)} faces were found; the largest was taken",) if len(found) > 1 else ()
-        return _Target(pixels, best.box.astype(np.float64), best.score, notes)
+        return _Target(pixels, best.box.astype(np.float64), best.score, notes, self.encoder.config.crop_scale)
 
     @torch.inference_mode()
     def _reconstruct_targets(

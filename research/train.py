@@ -13,7 +13,7 @@
 # recipes, docs/data.md the folder of photos.
 
 # %% tags=["parameters"]
-recipe: str = "teacher"  # teacher, learner, damior, diamor or focus
+recipe: str = "teacher"  # teacher, learner, damior, diamor, focus or multiview
 out: str = ""  # run folder; empty: runs/notebook/<recipe>
 photos: str = ""  # folder of photos with landmarks; empty: rendered faces only
 split: str = "train"  # shard prefix or sub-folder
@@ -26,7 +26,7 @@ input_size: int = 112  # pixels
 mask_size: int = 56  # side of the predicted face mask, 0: none
 minutes: float = 2.0  # time budget; the learning rate reaches zero at its end
 steps: int = 0  # a number of steps instead of a time budget
-batch_size: int = 32
+batch_size: int = 60  # fits 4 duplicates (diamor) and 3 views (multiview)
 learning_rate: float = 0.001
 seed: int = 0
 device: str = "auto"  # auto, cpu or cuda
@@ -40,6 +40,7 @@ coverage_low: float = 0.1  # occluders hide at least this share of the face,
 coverage_high: float = 0.6  # and at most this one
 clean_share: float = 0.2  # students also see some faces uncovered
 duplicates: int = 4  # diamor only: occlusions of each photo
+views: int = 3  # multiview only: pictures of each rendered face
 log_every: int = 5  # steps between two points of the curves
 
 # %%
@@ -89,6 +90,7 @@ config = TrainConfig(
     coverage=(coverage_low, coverage_high),
     clean_share=clean_share,
     duplicates=duplicates,
+    views=views,
     log_every=log_every,
 )
 metrics = run_training(config)

@@ -44,7 +44,7 @@ def imports(path: Path, module: str) -> Iterator[tuple[int, str]]:
 
 
 def part(dotted: str) -> str | None:
-    """The part of the package that a dotted name belongs to; None for other packages and for `__version__`."""
+    """The part of the package that a dotted name belongs to; None for other packages, `__version__`."""
     names = dotted.split(".")
     if names[0] != PACKAGE or len(names) < 2 or names[1] == "__version__":
         return None

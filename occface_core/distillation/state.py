@@ -45,8 +45,9 @@ def read_state(config: TrainConfig) -> dict[str, Any] | None:
         OSError,
         RuntimeError,
         EOFError,
-        KeyError,
+        LookupError,  # the unpickler's own stack, on bytes that are no pickle
         ValueError,
+        TypeError,
         pickle.UnpicklingError,
         zipfile.BadZipFile,
     )

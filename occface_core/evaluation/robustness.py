@@ -179,14 +179,20 @@ def reductions(summary: dict, teacher: str, student: str, group: str = "all") ->
         return row[f"{model}/{kind}/{metric}"]["mean"]
 
     result = {
-        f"{metric}_reduction": 1 - mean(student, "occluded", metric) / mean(teacher, "occluded", metric)
+        f"{metric}_reduction": 1
+        - _ratio(mean(student, "occluded", metric), mean(teacher, "occluded", metric))
         for metric in ("shape_mm", "posed_mm", "texture", "nme")
     }
     for model in (teacher, student):
-        result[f"nme_ratio/{model}"] = mean(model, "occluded", "nme") / mean(model, "clean", "nme")
+        result[f"nme_ratio/{model}"] = _ratio(mean(model, "occluded", "nme"), mean(model, "clean", "nme"))
     spread = summary["spread_mm"]
-    result["spread_ratio"] = spread[f"{student}/occluded"] / spread[f"{teacher}/clean"]
+    result["spread_ratio"] = _ratio(spread[f"{student}/occluded"], spread[f"{teacher}/clean"])
     return result
+
+
+def _ratio(value: float, by: float) -> float:
+    """`value / by`, NaN where nothing was there to compare with."""
+    return value / by if by else float("nan")
 
 
 def to_json(summary: dict) -> str:

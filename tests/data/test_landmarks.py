@@ -22,7 +22,7 @@ def test_sets_have_their_sizes_and_no_repeats() -> None:
     assert len(IBUG68_FROM_MEDIAPIPE) == len(set(IBUG68_FROM_MEDIAPIPE)) == 68
     assert len(FACE_OVAL) == len(set(FACE_OVAL)) == 36
     everything = [*IBUG68_FROM_MEDIAPIPE, *FACE_OVAL, *(i for pair in (*EYE_PAIRS, *LIP_PAIRS) for i in pair)]
-    assert 0 <= min(everything)
+    assert min(everything) >= 0
     assert max(everything) < 468
 
 

@@ -131,7 +131,7 @@ def test_missing_extra_and_misshapen_tensors_are_all_named(stored: Path) -> None
 
 def test_another_format(stored: Path) -> None:
     rewrite(stored, meta={"format": "occface-head"})
-    with pytest.raises(CheckpointError, match="not an OccFace network.*occface-head"):
+    with pytest.raises(CheckpointError, match=r"not an OccFace network.*occface-head"):
         load_encoder(stored)
 
 

@@ -45,8 +45,9 @@ def _fill(key: str, shape: tuple[int, ...]) -> torch.Tensor:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     teacher = DecaTeacher()
     parts = {
-        name: {k: _fill(f"{name}.{k}", tuple(v.shape)) for k, v in getattr(teacher,
-        name).state_dict().items()}
+        name: {
+            k: _fill(f"{name}.{k}", tuple(v.shape)) for k, v in getattr(teacher, name).state_dict().items()
+        }
         for name in ("E_flame", "E_detail", "D_detail")
     }
     path = tmp_path_factory.mktemp("deca") / "deca_model.tar"

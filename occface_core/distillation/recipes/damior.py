@@ -40,8 +40,8 @@ class DamiorRecipe(LearnerRecipe):
             goal = scene.decode(target)
         losses = {
             "code": 0.1 * self.code_loss(out, target, "normalised"),
-            "shape": 0.10 * vertex_distance_mm(decoded.neutral, goal.neutral, scene.face),
-            "posed": 0.05 * vertex_distance_mm(decoded.verts, goal.verts, scene.face),
+            "shape": 0.20 * vertex_distance_mm(decoded.neutral, goal.neutral, scene.face),
+            "posed": 0.02 * vertex_distance_mm(decoded.verts, goal.verts, scene.face),
             "landmark": 2.0 * landmark_loss(decoded.landmarks, goal.landmarks, scene.landmark_weights),
             "points": 3.0 * landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights),
             "eyes": 0.5 * pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
@@ -68,4 +68,4 @@ class DamiorRecipe(LearnerRecipe):
         difference = scene.albedo.vertex_albedo(params.albedo, scene.head) - scene.albedo.vertex_albedo(
             target.albedo, scene.head
         )
-        return 2.0 * (difference.abs().mean(-1) * scene.face).sum(-1) / scene.face.sum()
+        return 3.0 * (difference.abs().mean(-1) * scene.face).sum(-1) / scene.face.sum()

@@ -70,6 +70,21 @@ def _in_folder(folder: Path, skip: Path | None) -> Iterator[Path]:
             yield path
 
 
+def refuse_shared_folder(files: Sequence[Path], out: Path) -> None:
+    """Keep results away from the photos themselves: an OBJ's texture is called like a photo, NAME.png.
+
+    Raises:
+        ConfigError: Some input lies directly in the output folder.
+    """
+    target = out.resolve()
+    inside = next((path for path in files if path.resolve().parent == target), None)
+    if inside is not None:
+        raise ConfigError(
+            f"--out '{out}' also holds the input '{inside.name}', which results could overwrite; "
+            "choose another folder"
+        )
+
+
 def count_pictures(files: Sequence[Path]) -> int:
     """How many pictures there are to come; for videos what their header says."""
     total = 0

@@ -60,11 +60,18 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--coverage {low} {high}: give two shares of the face, 0 <= LOW <= HIGH <= 1")
     from tqdm import tqdm
 
-    from occface_core.pipeline.inputs import BoxTable, count_pictures, find_files, pictures
+    from occface_core.pipeline.inputs import (
+        BoxTable,
+        count_pictures,
+        find_files,
+        pictures,
+        refuse_shared_folder,
+    )
     from occface_core.pipeline.manifest import OK, Manifest, Row, status_of
     from occface_core.pipeline.reconstructor import FaceReconstructor
 
     files = find_files(args.inputs, skip=args.out)
+    refuse_shared_folder(files, args.out)
     boxes = BoxTable.read(args.boxes) if args.boxes else None
     args.out.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(args.out / "manifest.csv")

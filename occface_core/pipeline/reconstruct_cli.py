@@ -46,10 +46,17 @@ def run(args: argparse.Namespace) -> int:
         OccFaceError: Wrong usage, or the model cannot be loaded.
     """
     # Imported here: the heavy libraries are needed only once the arguments are known to be right.
-    from occface_core.pipeline.inputs import BoxTable, count_pictures, find_files, pictures
+    from occface_core.pipeline.inputs import (
+        BoxTable,
+        count_pictures,
+        find_files,
+        pictures,
+        refuse_shared_folder,
+    )
     from occface_core.pipeline.runner import RunConfig, Runner
 
     files = find_files(args.inputs, skip=args.out)
+    refuse_shared_folder(files, args.out)
     boxes = BoxTable.read(args.boxes) if args.boxes else None
     config = RunConfig(args.out, args.format, args.batch_size, args.overwrite, args.model, args.head)
 

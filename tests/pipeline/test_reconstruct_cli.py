@@ -259,3 +259,10 @@ def test_wrong_usage_that_argparse_cannot_see(
     (out / "manifest.csv").write_text("something,else\n")
     assert run(folder, "--out", out) == 2
     assert "is not a manifest" in capsys.readouterr().err
+
+
+def test_results_never_land_on_the_photos(built: list, folder: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (folder / "one.png").read_bytes()
+    assert run(folder, "--out", folder, "--format", "obj") == 2
+    assert "choose another folder" in capsys.readouterr().err
+    assert (folder / "one.png").read_bytes() == before

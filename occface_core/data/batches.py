@@ -76,7 +76,7 @@ class TwinBatch:
         moved = {
             k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(self).items()
         }
-        return TwinBatch(**moved)
+        return TwinBatch(**moved)  # type: ignore[arg-type]
 
 
 def jitter_matrix(rng: np.random.Generator, config: BatchConfig, pack_size: int) -> np.ndarray:
@@ -184,7 +184,7 @@ class TwinSampler:
 
     def __getitem__(self, step: int) -> TwinBatch:
         rows = self.indices(step)
-        crops = []
+        crops: list[tuple[np.ndarray, np.ndarray]] = []
         for i, row in enumerate(rows):
             # Duplicates of one photo share their crop: only the occluder differs.
             key = i // self.config.duplicates

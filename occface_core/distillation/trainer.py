@@ -110,8 +110,8 @@ class Trainer:
                 yield None
         start = self.clock.step
         order = range(start * world + rank, 10**9, world)
-        loader = DataLoader(
-            self.sampler,
+        loader: DataLoader = DataLoader(
+            self.sampler,  # type: ignore[arg-type]  # map-style by protocol, item = batch
             batch_size=None,
             sampler=order,
             num_workers=self.config.workers,

@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         models, HeadModel.load(), photos.records[: args.limit], progress=tqdm
     )
     rng = np.random.default_rng(0)
-    summary = {
+    summary: dict[str, dict[str, Any]] = {
         name: {
             "mean": float(v.mean()),
             "median": float(np.median(v)),

@@ -6,7 +6,7 @@ teacher(clean)); landmarks are measured against the photo's own annotations.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,7 @@ from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
+from occface_core.occlusion.api import EMPIRICAL, IRRATIONAL
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 Encoder = Callable[[Tensor], EncoderOutput]
@@ -80,7 +81,7 @@ class RobustnessBenchmark:
         self,
         head: HeadModel,
         albedo: AlbedoModel,
-        models: dict[str, Encoder],
+        models: Mapping[str, Encoder],
         *,
         reference: str,
         include_mean: bool = True,
@@ -145,7 +146,7 @@ class RobustnessBenchmark:
 
 
 def summarise(rows: Rows, *, seed: int = 0) -> dict:
-    """Means with 95 % bootstrap intervals: over all images, by coverage bin and by family."""
+    """Means with 95 % bootstrap intervals: over all images, by coverage bin, occlusion kind and family."""
     rng = np.random.default_rng(seed)
     coverage, family = rows.array("coverage"), rows.array("family")
     metrics = [c for c in rows.columns if c not in ("coverage", "family", "index")]
@@ -153,6 +154,8 @@ def summarise(rows: Rows, *, seed: int = 0) -> dict:
     groups |= {
         f"coverage {lo:.0%}-{hi:.0%}": (coverage >= lo) & (coverage < hi) & (coverage > 0) for lo, hi in BINS
     }
+    for kind, members in (("irrational", IRRATIONAL), ("empirical", EMPIRICAL)):
+        groups[f"kind {kind}"] = np.isin(family, list(members))
     groups |= {f"family {name}": family == name for name in sorted(set(family.tolist()))}
     table = {}
     for group, pick in groups.items():

@@ -124,6 +124,10 @@ class FaceEncoder(nn.Module):
         (FLAME).
     """
 
+    code_mean: Tensor
+    code_scale: Tensor
+    sigma_scale: Tensor
+
     def __init__(
         self, config: EncoderConfig, *, expression_bounds: tuple[float, float] | None = (0.0, 1.0)
     ) -> None:
@@ -133,11 +137,10 @@ class FaceEncoder(nn.Module):
         self.expression_bounds = expression_bounds
         self.backbone = build_backbone(config.backbone)
         width = self.backbone.feature_size
-        self.layers = nn.Sequential(
-            nn.Linear(width, 1024), nn.ReLU(inplace=True), nn.Linear(1024, self.layout.size)
-        )
-        nn.init.normal_(self.layers[2].weight, std=1e-3)
-        nn.init.zeros_(self.layers[2].bias)
+        hidden, last = nn.Linear(width, 1024), nn.Linear(1024, self.layout.size)
+        self.layers = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
+        nn.init.normal_(last.weight, std=1e-3)
+        nn.init.zeros_(last.bias)
         mean, scale = default_code_statistics()
         if self.layout.size != mean.numel():
             raise ConfigError(f"FaceEncoder predicts the {DECA_236.name} layout, not {self.layout.name}")

@@ -37,7 +37,7 @@ class OcclusionSegmenter(nn.Module):
         self.up = nn.ModuleList([_block(widths[i + 1] + widths[i], widths[i]) for i in range(depth)])
         self.out = nn.Conv2d(width, 1, 1)
         # Starting at "visible" almost everywhere: the alternation then removes what the model cannot explain.
-        nn.init.constant_(self.out.bias, 1.0)
+        nn.init.constant_(self.out.bias, 1.0)  # type: ignore[arg-type]
 
     def forward(
         self, image: Float[Tensor, "B 3 H W"], render: Float[Tensor, "B 3 H W"]

@@ -17,7 +17,7 @@ def hair_strands(sample: Sample, rng: np.random.Generator) -> Painted:
     base = _colour(scene, rng)
     shape = (sample.height * _FINE, sample.width * _FINE, 4)
     layer = np.zeros(shape, np.uint8)
-    side, curl = rng.choice([-1.0, 1.0]), float(rng.uniform(0.0, 0.010))
+    side, curl = float(rng.choice([-1.0, 1.0])), float(rng.uniform(0.0, 0.010))
     enough = int(rng.integers(2, 7)) if sample.target is None else _MOST_LOCKS
     for _ in range(enough):
         _draw_lock(layer, rng, scene, base, side if rng.random() < 0.75 else -side, curl)

@@ -152,7 +152,5 @@ def _reduced_region(
     region = np.ascontiguousarray(image[y0:y1, x0:x1])
     if factor == 1:
         return region, x0, y0
-    extra_y, extra_x = -region.shape[0] % factor, -region.shape[1] % factor
-    region = cv2.copyMakeBorder(region, 0, extra_y, 0, extra_x, cv2.BORDER_REPLICATE)
-    small = (region.shape[1] // factor, region.shape[0] // factor)
-    return cv2.resize(region, small, interpolation=cv2.INTER_AREA), x0, y0
+    # Blocks cut by the region's border average what there is of them.
+    return np.array(Image.fromarray(region).reduce(factor)), x0, y0

@@ -69,8 +69,12 @@ def run(args: argparse.Namespace) -> int:
     benchmark = RobustnessBenchmark(head, albedo, models, reference=args.against)
     summary = summarise(benchmark.run(sampler, progress=tqdm), seed=args.seed)
     summary["against"] = args.against
+    kinds = [g for g in ("all", "kind irrational", "kind empirical") if g in summary["groups"]]
     summary["reductions"] = {
-        name: reductions(summary, args.against, name) for name in models if name != args.against
+        f"{name}, {group.removeprefix('kind ')}": reductions(summary, args.against, name, group)
+        for name in models
+        if name != args.against
+        for group in kinds
     }
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "occlusion.json").write_text(to_json(summary) + "\n")

@@ -18,6 +18,8 @@ from occface_core.rendering.rasterizer import rasterize
 from occface_core.rendering.uv import UvLookup, extract_texture, vertex_visibility
 
 MAX_SIDE = 640
+# Probabilities of visible skin below and above which a pixel is kept out of, or taken into, the texture.
+SURE_COVERED, SURE_SEEN = 0.5, 0.8
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,18 @@ def gather_evidence(
     region = image[view.y0 : view.y0 + view.height, view.x0 : view.x0 + view.width]
     small = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_AREA)
     photo = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
-    texture, weight = extract_texture(photo, pixels, faces, fragments, lookup, mask=soft)
+    texture, weight = extract_texture(
+        photo, pixels, faces, fragments, lookup, mask=None if soft is None else _decided(soft)
+    )
     return PhotoEvidence(
         mask, visibility, fraction, texture[0].permute(1, 2, 0).numpy(), weight[0, 0].numpy()
     )
+
+
+def _decided(mask: Tensor) -> Tensor:
+    """Push probabilities towards 0 and 1: half a mask's colour on the skin is wrong whoever is right."""
+    t = ((mask - SURE_COVERED) / (SURE_SEEN - SURE_COVERED)).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 def _mask_in_window(

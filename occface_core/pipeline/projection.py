@@ -156,3 +156,11 @@ def _mask_in_window(
     sampled = cv2.remap(values, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = ((x >= 0) & (x <= side))[None] & ((y >= 0) & (y <= side))[:, None]
     return sampled * inside
+
+
+def blend_texture(seen: PhotoEvidence, albedo: np.ndarray | None) -> Float[np.ndarray, "U U 3"] | None:
+    """The photo's colours where it shows the surface, the estimated albedo elsewhere."""
+    if seen.texture is None or seen.texture_visibility is None or albedo is None:
+        return None
+    weight = seen.texture_visibility[..., None]
+    return (weight * seen.texture + (1 - weight) * albedo).astype(np.float32)

@@ -14,7 +14,6 @@ from occface_core.data.crop import CropTransform, check_box, crop_image, square_
 from occface_core.data.images import as_image
 from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceError, OccFaceError
 from occface_core.morphable.head_model import HeadModel
-from occface_core.morphable.parameters import layout
 from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.pipeline.boxes import Box, BoxLike, as_box, refined_box
@@ -27,7 +26,7 @@ from occface_core.pipeline.loading import (
     resolve_head,
     resolve_network,
 )
-from occface_core.pipeline.projection import PhotoEvidence, gather_evidence
+from occface_core.pipeline.projection import blend_texture, gather_evidence
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 from occface_core.rendering.uv import UvLookup, uv_lookup
@@ -250,7 +249,7 @@ class FaceReconstructor:
             vertex_visibility=seen.vertex_visibility,
             code=code,
             code_layout=self.encoder.config.layout,
-            parameters=_named_groups(code, self.encoder.config.layout),
+            parameters={name: code[part] for name, part in self.encoder.layout.slices.items()},
             expression_names=tuple(head.expression_names),
             crop=crop,
             crop_size=fit.size,
@@ -261,7 +260,7 @@ class FaceReconstructor:
             head=self.head_name,
             vertex_sigma_mm=self._vertex_sigma(output, i),
             albedo=albedo,
-            texture=_blend(seen, albedo),
+            texture=blend_texture(seen, albedo),
             texture_visibility=seen.texture_visibility,
             uv=None if head.uv is None else _numpy(head.uv),
             uv_faces=None if head.uv_faces is None else head.uv_faces.cpu().numpy(),
@@ -295,18 +294,6 @@ def _refined(target: _Target, fit: _Fit, i: int) -> _Target:
             target, notes=(*target.notes, "the fit strayed from the detected face; check it by eye")
         )
     return replace(target, box=box)
-
-
-def _named_groups(code: Float[np.ndarray, " N"], layout_name: str) -> dict[str, np.ndarray]:
-    return {name: code[part] for name, part in layout(layout_name).slices.items()}
-
-
-def _blend(seen: PhotoEvidence, albedo: np.ndarray | None) -> Float[np.ndarray, "U U 3"] | None:
-    """The photo's colours where it shows the surface, the estimated albedo elsewhere."""
-    if seen.texture is None or seen.texture_visibility is None or albedo is None:
-        return None
-    weight = seen.texture_visibility[..., None]
-    return (weight * seen.texture + (1 - weight) * albedo).astype(np.float32)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

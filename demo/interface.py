@@ -31,11 +31,11 @@ blendshapes (ARKit's), ready to animate.
 
 **Your photo** stays on the computer that runs this app, in memory, for as long as the page is open.
 """
-FAMILY_NAMES = {
+FAMILY_NAMES = {  # the first is chosen when the page opens
+    "hand": "Hand",
     "medical_mask": "Medical mask",
     "sunglasses": "Sunglasses",
     "glasses": "Glasses",
-    "hand": "Hand",
     "scarf": "Scarf",
     "cap_brim": "Cap",
     "hair_strands": "Strands of hair",
@@ -64,7 +64,7 @@ def file_path(payload: Any) -> str | None:
 
 
 def family_choices() -> list[tuple[str, str]]:
-    """(label, family) pairs: objects people really wear first."""
+    """(label, family) pairs, in the order of FAMILY_NAMES; families without a name there come last."""
     known = [name for name in FAMILY_NAMES if name in FAMILIES]
     others = [name for name in FAMILIES if name not in FAMILY_NAMES]
     return [(FAMILY_NAMES.get(name, name.replace("_", " ").capitalize()), name) for name in (*known, *others)]

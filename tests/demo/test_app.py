@@ -114,7 +114,7 @@ def test_every_family_covers_the_face_and_repeats_with_its_seed(
 ) -> None:
     first, again = (engine.cover(photo, family, 0.35, seed=5) for _ in range(2))
     np.testing.assert_array_equal(first.pixels, again.pixels)
-    assert 0.05 < first.coverage < 0.7
+    assert (0.02 if family == "glasses" else 0.05) < first.coverage < 0.7
     assert (first.pixels != photo.pixels).any()
 
 

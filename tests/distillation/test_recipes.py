@@ -148,7 +148,8 @@ def test_damior(scene: Scene, twin: Twin, teacher: FaceEncoder, student: FaceEnc
     check(losses, {"code", "shape", "posed", "landmark", "points", "texture", "photometric", "mask", "sigma"})
     same = DamiorRecipe(CONFIG, scene, teacher).losses(teacher, replace(twin, occluded=twin.clean), 0.5)
     for name in ("code", "shape", "texture"):
-        assert float(same[name].detach().max()) < 2e-4, name
+        # 0.2 times the 1e-6 m that keeps the square root differentiable at 0
+        assert float(same[name].detach().max()) < 2.1e-4, name
 
 
 def test_diamor_agreement_is_zero_only_when_duplicates_agree(

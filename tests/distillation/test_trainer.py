@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,15 @@ def config(tmp_path: Path) -> TrainConfig:
         device="cpu",
         log_every=1,
     )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in one order: several threads may add up in another, and Adam makes that visible."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def losses(config: TrainConfig) -> list[dict]:
@@ -62,6 +72,7 @@ def test_a_run_on_photos_and_renders(config: TrainConfig, photo_folder: Path) ->
     assert network.config.input_size == 64
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_the_same_settings_give_the_same_losses(config: TrainConfig, tmp_path: Path) -> None:
     other = config.replace(out=tmp_path / "other")
     run_training(config)

@@ -4,6 +4,7 @@ not fit."""
 import json
 import pickle
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,3 +65,25 @@ def read_state(config: TrainConfig) -> dict[str, Any] | None:
                 "choose another --out"
             )
     return state
+
+
+def restore_history(path: Path, step: int) -> list[dict[str, float]]:
+    """Logged rows up to `step`, and the log cut back to them.
+
+    A kill loses the steps since the last checkpoint; they are run and logged again, so their first rows must
+    go. A row that the kill cut short goes too.
+    """
+    rows: list[dict[str, float]] = []
+    if not path.is_file():
+        return rows
+    for line in path.read_text().splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if row["step"] <= step:
+            rows.append(row)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    temporary.replace(path)
+    return rows

@@ -31,7 +31,7 @@ from occface_core.distillation.recipes import (
     join,
 )
 from occface_core.distillation.scene import Scene
-from occface_core.distillation.state import read_state, write_state
+from occface_core.distillation.state import read_state, restore_history, write_state
 from occface_core.errors import ConfigError
 from occface_core.networks.checkpoints import save_encoder
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
@@ -273,6 +273,8 @@ class Trainer:
         self.extra.load_state_dict(state.get("extra", {}))
         self.optimizer.load_state_dict(state["optimizer"])
         self.clock = Clock(int(state["step"]), float(state["seconds"]))
+        if self.fabric.is_global_zero:
+            self.history = restore_history(self.config.out / "losses.jsonl", self.clock.step)
         log.info("resumed %s at step %d", self.config.out, self.clock.step)
         return True
 

@@ -51,4 +51,8 @@ def test_resume_after_sigkill_repeats_the_uninterrupted_losses(tmp_path: Path) -
     whole, broken = _losses(tmp_path / "whole"), _losses(tmp_path / "broken")
     assert sorted(broken) == sorted(whole) == [1, 2, 3, 4, 5]
     assert broken == pytest.approx(whole, rel=1e-5)
-    assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["resumed"] is True
+    assert len((tmp_path / "broken" / "losses.jsonl").read_text().splitlines()) == 5
+    metrics = json.loads((tmp_path / "broken" / "metrics.json").read_text())
+    assert metrics["resumed"] is True
+    assert _run(tmp_path / "broken", -1) == 0  # already finished: nothing to train, nothing lost
+    assert json.loads((tmp_path / "broken" / "metrics.json").read_text())["final"] == metrics["final"] != {}

@@ -14,13 +14,6 @@ IBUG68_FROM_MEDIAPIPE: tuple[int, ...] = (
     *(78, 82, 13, 312, 308, 317, 14, 87),
 )
 
-# The face oval of the MediaPipe mesh, in drawing order. These points slide along the silhouette
-# with head pose, so landmark losses trust them less than the rest.
-FACE_OVAL: tuple[int, ...] = (
-    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
-    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
-)
-
 # (upper lid, lower lid) and (upper lip, lower lip) pairs: DECA's eye-closure and lip-distance losses
 # on MediaPipe points.
 EYE_PAIRS: tuple[tuple[int, int], ...] = (
@@ -37,6 +30,11 @@ LIP_PAIRS: tuple[tuple[int, int], ...] = ((82, 87), (13, 14), (312, 317), (81, 1
 def ibug68(points: Float[np.ndarray, "... P 2"]) -> Float[np.ndarray, "... 68 2"]:
     """Pick the 68 iBUG-equivalent points out of 468 or 478 MediaPipe points."""
     return points[..., list(IBUG68_FROM_MEDIAPIPE), :]
+
+
+def points68(points: Float[np.ndarray, "L 2"]) -> Float[np.ndarray, "68 2"]:
+    """The 68 iBUG points of an annotation, which carries either just them or a MediaPipe mesh."""
+    return points if len(points) == 68 else ibug68(points)
 
 
 def landmark_box(points: Float[np.ndarray, "... L 2"]) -> Float[np.ndarray, "... 4"]:

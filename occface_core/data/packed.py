@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from occface_core.data.crop import CROP_SCALE, crop_image, square_from_box
-from occface_core.data.landmarks import ibug68, landmark_box
+from occface_core.data.landmarks import landmark_box, points68
 from occface_core.data.photos import PhotoRecord, PhotoSet, decode
 from occface_core.errors import DataError, OccFaceError
 
@@ -63,7 +63,7 @@ class PackedPhotos:
 
 def points_box68(points: Float[np.ndarray, "L 2"]) -> Float[np.ndarray, "4"]:
     """The 68-landmark box, from 68 iBUG points or from 468/478 MediaPipe points."""
-    return landmark_box(points if len(points) == 68 else ibug68(points)).astype(np.float64)
+    return landmark_box(points68(points)).astype(np.float64)
 
 
 def pack_photo(record: PhotoRecord, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.crop import crop_image, square_from_box
-from occface_core.data.landmarks import ibug68, landmark_box
+from occface_core.data.landmarks import landmark_box, points68
 from occface_core.data.photos import PhotoRecord, decode
 from occface_core.errors import OccFaceError
 from occface_core.evaluation.metrics import nme
@@ -22,11 +22,6 @@ from occface_core.networks.encoder import FaceEncoder
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 INNER = slice(17, 68)  # without the contour, whose points slide along the silhouette
-
-
-def annotated68(record: PhotoRecord) -> Float[np.ndarray, "68 2"]:
-    """A record's 68 iBUG points, picked from the MediaPipe mesh when that is what it carries."""
-    return record.points if len(record.points) == 68 else ibug68(record.points)
 
 
 @torch.no_grad()
@@ -91,7 +86,7 @@ def evaluate_landmarks(
     crops, targets, skipped = [], [], []
     for record in progress(records):
         try:
-            points = annotated68(record)
+            points = points68(record.points)
             transform = square_from_box(landmark_box(points).astype(np.float64))
             crops.append(crop_image(decode(record), transform, size))
             targets.append(transform.apply(points, size).astype(np.float32))

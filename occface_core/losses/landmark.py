@@ -4,13 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.data.landmarks import EYE_PAIRS, FACE_OVAL, LIP_PAIRS
+from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
+from occface_core.occlusion.face_points import FACE_OVAL
 
 
 def landmark_weights(device: torch.device | str = "cpu") -> Float[Tensor, "468"]:
     """Weight per MediaPipe point: silhouette points slide with pose and count less; eyes and lips count
     more."""
     weights = torch.ones(468, device=device)
+    # Outline points slide along the silhouette with head pose.
     weights[list(FACE_OVAL)] = 0.3
     for pairs, value in ((EYE_PAIRS, 2.0), (LIP_PAIRS, 2.0)):
         weights[[i for pair in pairs for i in pair]] = value

@@ -5,7 +5,6 @@ import pytest
 
 from occface_core.data.landmarks import (
     EYE_PAIRS,
-    FACE_OVAL,
     IBUG68_FROM_MEDIAPIPE,
     LIP_PAIRS,
     ibug68,
@@ -13,6 +12,7 @@ from occface_core.data.landmarks import (
     mirror_pairs,
 )
 from occface_core.morphable.head_model import HeadModel
+from occface_core.occlusion.face_points import FACE_OVAL
 
 # MediaPipe's mesh: subject's right and left outer eye corners, mouth corners.
 KNOWN_MIRRORS = ((33, 263), (61, 291), (133, 362), (234, 454), (1, 1), (152, 152))

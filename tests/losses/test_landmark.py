@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from occface_core.data.landmarks import EYE_PAIRS, FACE_OVAL, LIP_PAIRS
+from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.losses import landmark_loss, landmark_weights, pair_distance_loss
+from occface_core.occlusion.face_points import FACE_OVAL
 
 
 def test_zero_on_identity_and_a_known_distance() -> None:

@@ -22,6 +22,7 @@ class TrainConfig:
         start_from: checkpoint to start from (a student starts from its teacher unless this says "scratch").
         minutes: time budget; the learning rate falls to zero at its end.
         steps: stop after so many steps instead (exact reruns); 0 means by time.
+        local_channels: channels per cell that reach the code unpooled, see networks/encoder.py; 0: none.
         code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
         synthetic_share: part of each batch that is rendered with exact truth.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
@@ -44,6 +45,7 @@ class TrainConfig:
     backbone: str = "resnet18"
     input_size: int = 112
     mask_size: int = 56
+    local_channels: int = 32
     minutes: float = 30.0
     steps: int = 0
     batch_size: int = 64

@@ -58,6 +58,7 @@ def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
             backbone=config.backbone,
             input_size=config.input_size,
             mask_size=config.mask_size,
+            local_channels=config.local_channels,
             sigma_regions=regions,
         )
     )

@@ -9,6 +9,7 @@ from torch import Tensor
 from occface_core.data.landmarks import mirror_pairs
 from occface_core.geometry.mesh import vertex_normals
 from occface_core.losses import landmark_weights
+from occface_core.losses.parameter import expression_pairs
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
@@ -48,6 +49,7 @@ class Scene:
         self.mirror = mirror_pairs(self.mean_points.numpy())
         self.landmark_weights = landmark_weights(device)
         self.face = self.head.regions["face"]
+        self.expression_pairs = expression_pairs(self.head.expression_names)
         self.regions = torch.stack([region_weight(self.head, name) for name in SIGMA_REGIONS])
 
     def decode(self, params: FaceParameters) -> Decoded:

@@ -82,6 +82,7 @@ class Trainer:
         if sampler is None and config.synthetic_count < config.batch_size:
             raise ConfigError("no photos and not all of the batch synthetic: nothing to fill it with")
         self.recipe = recipe(config, scene, teacher, **extra)
+        self.recipe.autocast = fabric.autocast
         self.network = model
         self.extra = nn.ModuleDict(getattr(self.recipe, "modules", {})).to(scene.device)
         trained = [*model.parameters(), *self.extra.parameters()]

@@ -1,5 +1,7 @@
 """Losses between codes, plain and variance-normalised, and priors on a code."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -41,6 +43,30 @@ def parameter_prior(params: FaceParameters) -> dict[str, Float[Tensor, "B"]]:
         + 20.0 * params.pose[:, 4:].square().sum(-1),
         "light": (light - white).square().sum(-1).mean(-1) + 0.1 * light[:, 1:].square().sum((-1, -2)),
     }
+
+
+def expression_pairs(names: Sequence[str]) -> list[tuple[int, int]]:
+    """Indices of expressions that differ only in their side (ARKit's ...Left and ...Right)."""
+    index = {name: i for i, name in enumerate(names)}
+    return [
+        (i, index[name[:-4] + "Right"])
+        for name, i in index.items()
+        if name.endswith("Left") and name[:-4] + "Right" in index
+    ]
+
+
+def expression_asymmetry(
+    expression: Float[Tensor, "B E"], pairs: Sequence[tuple[int, int]]
+) -> Float[Tensor, "B"]:
+    """Mean difference between the two sides of the face: most expressions use both.
+
+    Landmarks of a turned head say little about the far side; without this prior it stays at rest and smiles
+    come out lopsided.
+    """
+    if not pairs:
+        return torch.zeros_like(expression[:, 0])
+    left, right = zip(*pairs, strict=True)
+    return (expression[:, list(left)] - expression[:, list(right)]).abs().mean(-1)
 
 
 def uncertainty_nll(error_mm: Float[Tensor, "B R"], log_sigma: Float[Tensor, "B R"]) -> Float[Tensor, "B"]:

@@ -2,6 +2,10 @@
 
 The regression head is DECA's (features -> 1024 -> ReLU -> code, Feng et al., SIGGRAPH 2021); the code is
 `code_mean + code_scale * raw`, so that every raw output lives near N(0, 1) whatever unit its group has.
+
+DECA averages its last map over the image, which says what is there but hardly where. With part of the face
+covered that costs most: the visible part must place the whole head. `LocalFeatures` therefore hands the
+coarsest two maps to the regression unpooled, beside the average.
 """
 
 from dataclasses import asdict, dataclass, field
@@ -28,12 +32,15 @@ class EncoderConfig:
     mask_size: int = 0  # 0: no visible-face mask head; else the side of its output, a multiple of 8
     sigma_regions: tuple[str, ...] = field(default=())  # regions whose uncertainty (mm) is predicted
     crop_scale: float = CROP_SCALE  # side of the crop over the mean side of the 68-point box
+    local_channels: int = 0  # channels per cell that reach the code unpooled; 0: DECA's average alone
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise ConfigError(f"unknown backbone {self.backbone!r}; choose one of {', '.join(BACKBONES)}")
         if not 64 <= self.input_size <= 512:
             raise ConfigError(f"input_size {self.input_size} is outside 64..512")
+        if not 0 <= self.local_channels <= 512:
+            raise ConfigError(f"local_channels {self.local_channels} is outside 0..512")
         if self.mask_size < 0 or self.mask_size % 8:
             raise ConfigError(f"mask_size {self.mask_size} must be 0 or a multiple of 8")
 
@@ -95,6 +102,36 @@ class MaskHead(nn.Module):
         return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
 
+class LocalFeatures(nn.Module):
+    """Where things are: the maps at 1/16 and 1/32, reduced to few channels and kept on their grids.
+
+    Starts at zero, so that a network that gains it answers as before until it is trained on.
+    """
+
+    GRIDS = (7, 4)  # cells per side at 1/16 and 1/32 of a 112 px crop; larger crops are pooled to them
+
+    def __init__(self, channels: list[int], width: int, size: int) -> None:
+        super().__init__()
+        self.reduce = nn.ModuleList(
+            [
+                nn.Sequential(nn.Conv2d(c, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+                for c in channels[-2:]
+            ]
+        )
+        cells = sum(g * g for g in self.GRIDS)
+        self.out = nn.Linear(cells * width, size, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B C"]:
+        cells = []
+        for reduce, level, grid in zip(self.reduce, pyramid[-2:], self.GRIDS, strict=True):
+            x = reduce(level.float())
+            if x.shape[-1] != grid:
+                x = F.adaptive_avg_pool2d(x, grid)
+            cells.append(x.flatten(1))
+        return self.out(torch.cat(cells, dim=1))
+
+
 def default_code_statistics() -> tuple[Float[Tensor, "236"], Float[Tensor, "236"]]:
     """Mean and scale per code entry for the 236 layout on a crop 1.5 times the 68-point box.
 
@@ -141,6 +178,11 @@ class FaceEncoder(nn.Module):
         self.layers = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
         nn.init.normal_(last.weight, std=1e-3)
         nn.init.zeros_(last.bias)
+        self.local = (
+            LocalFeatures(self.backbone.pyramid_channels, config.local_channels, 1024)
+            if config.local_channels
+            else None
+        )
         mean, scale = default_code_statistics()
         if self.layout.size != mean.numel():
             raise ConfigError(f"FaceEncoder predicts the {DECA_236.name} layout, not {self.layout.name}")
@@ -167,7 +209,14 @@ class FaceEncoder(nn.Module):
             )
         # Centred input trains faster from scratch; DECA's RGB/255 is what the caller gives.
         features, pyramid = self.backbone((image - 0.5) * 4.0)
-        result = {"code": self.decode_raw(self.layers(features)), "features": features}
+        # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
+        with torch.autocast(image.device.type, enabled=False):
+            features = features.float()
+            hidden = self.layers[0](features)
+            if self.local is not None:
+                hidden = hidden + self.local(pyramid)
+            raw = self.layers[2](self.layers[1](hidden))
+        result = {"code": self.decode_raw(raw), "features": features}
         if self.mask_head is not None:
             result["mask_logits"] = self.mask_head(pyramid)
         if self.sigma_head is not None:

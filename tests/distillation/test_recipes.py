@@ -96,7 +96,7 @@ def test_joining_puts_photos_first_and_points_in_network_coordinates(twin: Twin)
 def test_truth_losses_vanish_at_the_truth(scene: Scene, twin: Twin) -> None:
     out = exact(twin, 6)
     losses = truth_losses(scene, out, scene.decode(out.params), twin)
-    assert set(losses) == {"truth_shape", "truth_posed", "truth_albedo", "truth_light"}
+    assert set(losses) == {"truth_shape", "truth_form", "truth_posed", "truth_albedo", "truth_light"}
     for name, value in losses.items():
         assert value.shape == (2,)
         assert float(value.max()) < 1e-4, name

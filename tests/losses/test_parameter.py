@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from occface_core.losses import code_mse, normalised_code_mse, parameter_prior, uncertainty_nll
+from occface_core.losses import (
+    code_mse,
+    expression_asymmetry,
+    normalised_code_mse,
+    parameter_prior,
+    uncertainty_nll,
+)
+from occface_core.losses.parameter import expression_pairs
 from occface_core.morphable.parameters import DECA_236, FaceParameters
 
 
@@ -79,3 +86,14 @@ def test_uncertainty_describes_geometry_without_shaping_it() -> None:
     uncertainty_nll(error, log_sigma).sum().backward()
     assert error.grad is None
     torch.testing.assert_close(log_sigma.grad, torch.zeros(2, 3))  # 1 - (error / sigma)^2 = 0 here
+
+
+def test_sides_of_the_face_are_paired_by_name() -> None:
+    names = ("jawForward", "mouthSmileLeft", "mouthSmileRight", "browInnerUp", "eyeBlinkLeft")
+    assert expression_pairs(names) == [(1, 2)]
+
+
+def test_asymmetry_is_the_mean_difference_of_the_sides() -> None:
+    expression = torch.tensor([[0.9, 0.5, 0.2, 0.1], [0.0, 0.4, 0.4, 1.0]])
+    assert expression_asymmetry(expression, [(1, 2)]).tolist() == pytest.approx([0.3, 0.0])
+    assert expression_asymmetry(expression, []).tolist() == [0.0, 0.0]

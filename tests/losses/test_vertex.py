@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from occface_core.losses import region_rms_mm, vertex_distance_mm
+from occface_core.losses import form_distance_mm, region_rms_mm, vertex_distance_mm
 
 
 def test_metres_in_millimetres_out() -> None:
@@ -43,3 +43,21 @@ def test_gradient_is_finite_at_zero_distance() -> None:
     points = torch.zeros(1, 3, 3, requires_grad=True)
     vertex_distance_mm(points, torch.zeros(1, 3, 3), torch.ones(3)).sum().backward()
     assert torch.isfinite(points.grad).all()
+
+
+def test_form_distance_ignores_size_and_place_but_not_form() -> None:
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(2, 40, 3, generator=generator) * 0.05
+    weight = torch.rand(40, generator=generator)
+    assert torch.allclose(form_distance_mm(target * 1.3 + 0.2, target, weight), torch.zeros(2), atol=2e-3)
+    stretched = target * torch.tensor([1.2, 1.0, 1.0])
+    error = form_distance_mm(stretched, target, weight)
+    assert (error > 1.0).all()
+    assert (error < vertex_distance_mm(stretched, target, weight)).all()
+
+
+def test_form_distance_has_a_gradient_at_a_flat_prediction() -> None:
+    predicted = torch.zeros(1, 5, 3, requires_grad=True)
+    form_distance_mm(predicted, torch.randn(1, 5, 3), torch.ones(5)).sum().backward()
+    assert predicted.grad is not None
+    assert torch.isfinite(predicted.grad).all()

@@ -98,3 +98,38 @@ def test_calibration_scales_sigma(encoder: FaceEncoder) -> None:
         after = encoder(image).log_sigma
         encoder.sigma_scale.div_(2.0)
     torch.testing.assert_close(after - before, torch.full((1, 2), 0.693147), atol=1e-5, rtol=0)
+
+
+def test_local_features_start_silent_and_then_tell_where_things_are() -> None:
+    torch.manual_seed(0)
+    plain = FaceEncoder(EncoderConfig(input_size=112)).eval()
+    local = FaceEncoder(EncoderConfig(input_size=112, local_channels=8)).eval()
+    local.load_state_dict(plain.state_dict(), strict=False)
+    image = torch.rand(2, 3, 112, 112)
+    assert torch.equal(plain(image).code, local(image).code)
+
+    # Exchanging cells of the last maps leaves their average alone: only the local path can notice.
+    assert local.local is not None
+    torch.nn.init.normal_(local.local.out.weight, std=0.1)
+    _, pyramid = local.backbone((image - 0.5) * 4.0)
+    mirrored = [level.flip(-1) for level in pyramid]
+    assert not torch.allclose(local.local(pyramid), local.local(mirrored))
+
+
+def test_local_features_pool_larger_crops_to_their_grid() -> None:
+    net = FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=160, local_channels=4)).eval()
+    assert net(torch.rand(1, 3, 160, 160)).code.shape == (1, 236)
+
+
+def test_code_keeps_full_precision_under_autocast() -> None:
+    torch.manual_seed(0)
+    net = FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=64, local_channels=4)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = net(torch.rand(1, 3, 64, 64))
+    assert out.code.dtype == torch.float32
+    assert not torch.equal(out.code, out.code.bfloat16().float())
+
+
+def test_local_channels_out_of_range() -> None:
+    with pytest.raises(ConfigError, match="local_channels 900"):
+        EncoderConfig(local_channels=900)

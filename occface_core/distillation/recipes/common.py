@@ -10,7 +10,7 @@ from torch import Tensor
 from occface_core.data.batches import TwinBatch
 from occface_core.data.synthetic import SyntheticBatch
 from occface_core.distillation.scene import Decoded, Scene
-from occface_core.losses import sample_at, vertex_distance_mm, vertex_photometric_loss
+from occface_core.losses import form_distance_mm, sample_at, vertex_distance_mm, vertex_photometric_loss
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
 
@@ -73,7 +73,8 @@ def truth_losses(scene: Scene, out: EncoderOutput, decoded: Decoded, twin: Twin)
     tex = (out.params.albedo[rows] - twin.truth.albedo).square().mean(-1)
     light = (out.params.sh_coeffs[rows] - twin.truth.sh_coeffs).square().mean((-1, -2))
     return {
-        "truth_shape": 0.02 * mm_shape,
+        "truth_shape": 0.01 * mm_shape,
+        "truth_form": 0.08 * form_distance_mm(decoded.neutral[rows], truth.neutral, scene.face),
         "truth_posed": 0.01 * mm_posed,
         "truth_albedo": 0.02 * tex,
         "truth_light": 0.02 * light,

@@ -1,8 +1,7 @@
 """diamor: one identity under several occlusions (Tiwari et al., IVC 2023).
 
-Each photo comes as N duplicates that differ only in their occluder. Beside the DAMIOR terms, shape and
-albedo must
-agree among the duplicates, and with the consensus of DAMIOR's own estimates on them.
+Each photo comes as N duplicates that differ only in their occluder. Beside the DAMIOR terms, shape and albedo
+must agree among the duplicates, and with the consensus of DAMIOR's own estimates on them.
 """
 
 import torch

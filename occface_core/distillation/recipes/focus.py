@@ -1,13 +1,13 @@
 """focus: segmentation and reconstruction learned together without occlusion labels (Li et al., CVPR 2023).
 
 EM alternation. E-step: the segmenter learns where the photo shows what the face model explains, the
-encoder stands
-still. M-step: the encoder fits the photo there only, the segmenter stands still, and the encoder's own
-mask head
-copies the segmenter so that one network can be shipped. Photos carry occluders of any kind; their masks
-are never
-read.
+encoder stands still. M-step: the encoder fits the photo there only, the segmenter stands still, and the
+encoder's own mask head copies the segmenter so that one network can be shipped. Photos carry occluders of
+any kind; their masks are never read.
 """
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class FocusRecipe:
     needs_teacher = False
     occludes = True
     step = 0  # set by the trainer
+    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene = config, scene

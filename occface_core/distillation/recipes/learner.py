@@ -1,9 +1,11 @@
 """learner: Rana's Learner, code against code and nothing else.
 
-L = 1/M sum (v_u - v)^2 between the teacher's code on the clean image and the student's on its occluded
-twin; M is 236
-here (the paper's 257 belongs to another face model, see docs/recipes.md).
+L = 1/M sum (v_u - v)^2 between the teacher's code on the clean image and the student's on its occluded twin;
+M is 236 here (the paper's 257 belongs to another face model, see docs/recipes.md).
 """
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -22,6 +24,7 @@ class LearnerRecipe:
     needs_teacher = True
     occludes = True
     step = 0  # set by the trainer
+    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene, self.teacher = config, scene, teacher
@@ -31,7 +34,7 @@ class LearnerRecipe:
         """The teacher's parameters on the clean twin, photos and renders alike."""
         if self.teacher is None:
             raise ValueError(f"recipe {self.config.recipe} needs a teacher network")
-        with torch.no_grad():
+        with torch.no_grad(), self.autocast():
             return self.teacher(twin.clean).params
 
     def code_loss(self, out: EncoderOutput, target: FaceParameters, kind: str) -> Tensor:

@@ -1,12 +1,10 @@
 """multiview: MGCNet's occlusion-aware view synthesis (Shang et al., ECCV 2020) on rendered views of one face.
 
 Every face of a batch is photographed from several directions. Beside the self-supervised terms of the
-teacher, each
-view must explain the others: pixels warped through the predicted surface onto another view agree where
-both see
-it, both views' faces give the same depth, and landmarks lie on their epipolar lines. The exact truth of
-the renders
-is never used. Weights 0.15 L1 + 0.85 SSIM, 0.1 for depth and 0.1 for the whole group follow the paper's code.
+teacher, each view must explain the others: pixels warped through the predicted surface onto another view
+agree where both see it, both views' faces give the same depth, and landmarks lie on their epipolar lines. The
+exact truth of the renders is never used. Weights 0.15 L1 + 0.85 SSIM, 0.1 for depth and 0.1 for the whole
+group follow the paper's code.
 """
 
 import torch

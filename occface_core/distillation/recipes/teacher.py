@@ -1,9 +1,11 @@
 """teacher: the Occlusion Frail Trainer (OFT) of DAMIOR (Tiwari et al., IVC 2023).
 
 Landmarks, photometric term and priors on clean photos, exact truth on synthetic renders, in the spirit of
-DECA's
-coarse stage (Feng et al., SIGGRAPH 2021). It never sees an occluder.
+DECA's coarse stage (Feng et al., SIGGRAPH 2021). It never sees an occluder.
 """
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.distillation.config import TrainConfig
@@ -16,10 +18,16 @@ from occface_core.distillation.recipes.common import (
     truth_losses,
 )
 from occface_core.distillation.scene import Decoded, Scene
-from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
+from occface_core.losses import (
+    expression_asymmetry,
+    landmark_loss,
+    pair_distance_loss,
+    parameter_prior,
+)
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 
 PRIOR_WEIGHTS = {"shape": 0.006, "albedo": 0.006, "expression": 0.06, "jaw": 0.02, "light": 0.002}
+ASYMMETRY_WEIGHT = 0.05
 
 
 class TeacherRecipe:
@@ -28,6 +36,7 @@ class TeacherRecipe:
     needs_teacher = False
     occludes = False
     step = 0  # set by the trainer
+    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene = config, scene
@@ -49,6 +58,8 @@ class TeacherRecipe:
         }
         prior = parameter_prior(out.params)
         losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v[rows] for k, v in prior.items()}
+        sides = expression_asymmetry(out.params.expression[rows], scene.expression_pairs)
+        losses["prior_sides"] = ASYMMETRY_WEIGHT * sides
         # The photometric term means nothing until the mesh lies on the face.
         weight = self.config.photometric * min(1.0, max(0.0, (progress - 0.08) / 0.1))
         if weight > 0 and twin.photos:

@@ -4,7 +4,9 @@ Crops are made from the annotated 68-point box, so that the figure speaks of the
 detector.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from torch import Tensor
 from occface_core.data.crop import crop_image, square_from_box
 from occface_core.data.landmarks import landmark_box, points68
 from occface_core.data.photos import PhotoRecord, decode
-from occface_core.errors import OccFaceError
+from occface_core.errors import DataError, OccFaceError
 from occface_core.evaluation.metrics import nme
 from occface_core.geometry.transforms import procrustes
 from occface_core.morphable.head_model import HeadModel
@@ -22,6 +24,31 @@ from occface_core.networks.encoder import FaceEncoder
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 INNER = slice(17, 68)  # without the contour, whose points slide along the silhouette
+MEAN_HEAD = "mean head fitted to the annotation"
+
+
+@dataclass(frozen=True)
+class AnnotatedPhoto:
+    """A photo, not yet read, and its 68 iBUG points in pixels (centres at +0.5)."""
+
+    name: str
+    load: Callable[[], np.ndarray]
+    points: Float[np.ndarray, "68 2"]
+
+
+@dataclass(frozen=True)
+class LandmarkScores:
+    """Errors of every predictor on the same photos.
+
+    Attributes:
+        names: photos that were measured.
+        columns: predictor -> NME of each photo; each predictor also as `.../inner`, over the 51 inner points.
+        left_out: (name, reason) of photos that were not measured.
+    """
+
+    names: list[str]
+    columns: dict[str, Float[np.ndarray, " N"]]
+    left_out: list[tuple[str, str]]
 
 
 @torch.no_grad()
@@ -32,11 +59,19 @@ def predict68(
     size: int,
     *,
     mean_shape: bool = False,
+    contour: str = "visible",
 ) -> Float[Tensor, "B 68 2"]:
-    """Predicted 68 landmarks in pixels of a `size` crop, contour following the head's turn.
+    """Predicted 68 landmarks in pixels of a `size` crop.
 
-    With `mean_shape` the network's pose and camera carry the mean face without expression: the share of the
-    network's accuracy that is alignment alone.
+    Args:
+        model: the network.
+        head: the head it predicts.
+        crops: what it sees.
+        size: side of the crop that pixels are counted in.
+        mean_shape: the network's pose and camera carry the mean face without expression: the share of its
+            accuracy that is alignment alone.
+        contour: "visible" lets the jaw line slide to the outline that is seen, as people annotate it; "fixed"
+            takes the same surface points from every side, as annotations made by fitting a 3D model do.
     """
     params = model(crops).params
     if mean_shape:
@@ -45,7 +80,10 @@ def predict68(
             betas=torch.zeros_like(params.betas), expression=torch.zeros_like(params.expression), pose=still
         )
     verts = head(params.betas, params.expression, params.pose).verts
-    points = head.landmarks(verts, "68", global_pose=params.pose[:, :3])
+    if contour == "visible":
+        points = head.landmarks(verts, "68", global_pose=params.pose[:, :3])
+    else:
+        points = head.landmarks(verts, "68_static")
     return to_pixels(weak_perspective(points, params.camera), size)[..., :2]
 
 
@@ -68,44 +106,90 @@ def fit_mean_head(
     return moved[..., :2] * torch.tensor([1.0, -1.0])
 
 
+def annotated(records: Iterable[PhotoRecord]) -> Iterator[AnnotatedPhoto]:
+    """Records of a photo set as annotated photos."""
+    for record in records:
+        points = points68(record.points).astype(np.float64)
+        yield AnnotatedPhoto(record.name, lambda record=record: decode(record), points)
+
+
 def evaluate_landmarks(
     models: dict[str, FaceEncoder],
     head: HeadModel,
-    records: list[PhotoRecord],
+    photos: Iterable[AnnotatedPhoto],
     *,
     batch_size: int = 32,
+    contour: str = "visible",
     progress: Callable[[Iterable], Iterable] = iter,
-) -> tuple[dict[str, Float[np.ndarray, "N"]], list[tuple[str, str]]]:
+) -> LandmarkScores:
     """NME per photo of every model and of the mean head, over 68 points and over the inner 51.
 
+    Args:
+        models: name -> network.
+        head: the head all of them predict.
+        photos: photos with their points; only one batch is held at a time.
+        batch_size: photos at a time.
+        contour: see `predict68`.
+        progress: wraps the stream of photos.
+
     Returns:
-        Columns `<model>`, `<model>, mean shape`, the fitted mean head, each also as `.../inner`, and
-        (name, reason) of photos left out.
+        Columns `<model>`, `<model>, mean shape` and the fitted mean head.
+
+    Raises:
+        DataError: no photo could be measured.
     """
-    size = max(model.config.input_size for model in models.values())
-    crops, targets, skipped = [], [], []
-    for record in progress(records):
+    names, left_out = list[str](), list[tuple[str, str]]()
+    parts: dict[str, list[Tensor]] = {}
+    stream = iter(progress(photos))
+    while batch := list(islice(stream, batch_size)):
+        usable = _load(batch, left_out)
+        if usable:
+            names += [photo.name for photo, _ in usable]
+            _measure(models, head, usable, contour, parts)
+    if not names:
+        reason = "{}: {}".format(*left_out[0]) if left_out else "there is none"
+        raise DataError(f"no photo could be measured; first reason: {reason}")
+    return LandmarkScores(names, {k: torch.cat(v).numpy() for k, v in parts.items()}, left_out)
+
+
+def _load(
+    batch: Sequence[AnnotatedPhoto], left_out: list[tuple[str, str]]
+) -> list[tuple[AnnotatedPhoto, np.ndarray]]:
+    loaded = []
+    for photo in batch:
         try:
-            points = points68(record.points)
-            transform = square_from_box(landmark_box(points).astype(np.float64))
-            crops.append(crop_image(decode(record), transform, size))
-            targets.append(transform.apply(points, size).astype(np.float32))
+            if not np.isfinite(photo.points).all():
+                raise DataError("its landmarks hold NaN or infinite values")
+            square_from_box(landmark_box(photo.points))
+            loaded.append((photo, photo.load()))
         except (OccFaceError, OSError) as error:
-            skipped.append((record.name, str(error)))
-    target = torch.from_numpy(np.stack(targets))
-    images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
-    columns: dict[str, np.ndarray] = {}
+            left_out.append((photo.name, str(error)))
+    return loaded
+
+
+def _measure(
+    models: dict[str, FaceEncoder],
+    head: HeadModel,
+    photos: Sequence[tuple[AnnotatedPhoto, np.ndarray]],
+    contour: str,
+    parts: dict[str, list[Tensor]],
+) -> None:
     for name, model in models.items():
-        batches = [images[i : i + batch_size].float() / 255 for i in range(0, len(images), batch_size)]
-        _score(columns, name, torch.cat([predict68(model, head, b, size) for b in batches]), target)
-        posed = [predict68(model, head, b, size, mean_shape=True) for b in batches]
-        _score(columns, f"{name}, mean shape", torch.cat(posed), target)
-    _score(columns, "mean head fitted to the annotation", fit_mean_head(head, target), target)
-    return columns, skipped
+        size, scale = model.config.input_size, model.config.crop_scale
+        squares = [square_from_box(landmark_box(photo.points), scale) for photo, _ in photos]
+        crops = np.stack([crop_image(image, s, size) for (_, image), s in zip(photos, squares, strict=True)])
+        points = [s.apply(photo.points, size) for (photo, _), s in zip(photos, squares, strict=True)]
+        target = torch.from_numpy(np.stack(points)).float()
+        batch = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        _score(parts, name, predict68(model, head, batch, size, contour=contour), target)
+        posed = predict68(model, head, batch, size, mean_shape=True, contour=contour)
+        _score(parts, f"{name}, mean shape", posed, target)
+    target = torch.from_numpy(np.stack([photo.points for photo, _ in photos])).float()
+    _score(parts, MEAN_HEAD, fit_mean_head(head, target), target)
 
 
-def _score(columns: dict[str, np.ndarray], name: str, points: Tensor, target: Tensor) -> None:
+def _score(parts: dict[str, list[Tensor]], name: str, points: Tensor, target: Tensor) -> None:
     extent = (target.amax(1) - target.amin(1)).prod(-1).sqrt()
-    columns[name] = nme(points, target).numpy()
+    parts.setdefault(name, []).append(nme(points, target))
     inner = (points[:, INNER] - target[:, INNER]).norm(dim=-1).mean(-1) / extent
-    columns[f"{name}/inner"] = inner.numpy()
+    parts.setdefault(f"{name}/inner", []).append(inner)

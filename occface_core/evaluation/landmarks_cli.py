@@ -3,53 +3,81 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from occface_core.evaluation.metrics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from occface_core.networks.encoder import FaceEncoder
+
+INCOMPLETE = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark landmarks`."""
     parser.add_argument("--images", type=Path, required=True, help="photos with points.csv or landmarks.npz")
     parser.add_argument("--split", default="", help="shard prefix or sub-folder")
+    add_model_arguments(parser)
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that every landmark benchmark has."""
     parser.add_argument(
         "--model", action="append", help="NAME or NAME=FILE; repeat (default teacher, student)"
     )
     parser.add_argument("--limit", type=int, default=None, help="first N photos only")
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at once (default 32)")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write OUT/landmarks.json and OUT/landmarks.md; 3 when photos were left out."""
-    import numpy as np
     from tqdm import tqdm
 
     from occface_core.data.photos import load_photo_set
-    from occface_core.evaluation.landmarks import evaluate_landmarks
-    from occface_core.evaluation.metrics import bootstrap_interval
+    from occface_core.evaluation.landmarks import annotated, evaluate_landmarks
     from occface_core.morphable.head_model import HeadModel
+
+    photos = load_photo_set(args.images, split=args.split)
+    records = photos.records[: args.limit]
+    scores = evaluate_landmarks(
+        load_models(args.model),
+        HeadModel.load(),
+        annotated(records),
+        batch_size=args.batch_size,
+        progress=lambda stream: tqdm(stream, total=len(records), unit="photo"),
+    )
+    summary = {name: entry(values) for name, values in scores.columns.items()}
+    left_out = [*scores.left_out, *((name, "no landmarks") for name in photos.missing)]
+    lines = [*table(summary), "", f"{len(scores.names)} photos; {len(left_out)} left out."]
+    report = {"count": len(scores.names), "summary": summary, "left_out": left_out}
+    write(args.out, "landmarks", report, lines)
+    tqdm.write("\n".join(lines))
+    for name, reason in left_out[:20]:
+        tqdm.write(f"left out: {name}: {reason}")
+    return INCOMPLETE if left_out else 0
+
+
+def load_models(items: list[str] | None) -> "dict[str, FaceEncoder]":
+    """Networks named on the command line as NAME or NAME=FILE."""
     from occface_core.networks.checkpoints import load_encoder
 
-    models = {}
-    for item in args.model or ["teacher", "student"]:
-        name, _, source = item.partition("=")
-        models[name] = load_encoder(source or name)
-    photos = load_photo_set(args.images, split=args.split)
-    columns, skipped = evaluate_landmarks(
-        models, HeadModel.load(), photos.records[: args.limit], progress=tqdm
-    )
-    rng = np.random.default_rng(0)
-    summary: dict[str, dict[str, Any]] = {
-        name: {
-            "mean": float(v.mean()),
-            "median": float(np.median(v)),
-            "ci95": bootstrap_interval(v, rng=rng),
-            "count": len(v),
-        }
-        for name, v in columns.items()
-    }
-    lines = [
-        "| model | NME % | 95 % interval | median % | inner 51 points % |",
-        "|---|---|---|---|---|",
-    ]
+    pairs = (item.partition("=") for item in items or ["teacher", "student"])
+    return {name: load_encoder(source or name) for name, _, source in pairs}
+
+
+def entry(values: np.ndarray) -> dict[str, Any]:
+    """Mean with its 95 % bootstrap interval, median and count of one column."""
+    interval = bootstrap_interval(values, rng=np.random.default_rng(0))
+    middle = (float(values.mean()), float(np.median(values))) if len(values) else (float("nan"),) * 2
+    return {"mean": middle[0], "median": middle[1], "ci95": interval, "count": len(values)}
+
+
+def table(summary: dict[str, dict[str, Any]]) -> list[str]:
+    """Markdown lines, one row per predictor."""
+    lines = ["| model | NME % | 95 % interval | median % | inner 51 points % |", "|---|---|---|---|---|"]
     for name, row in summary.items():
         if not name.endswith("/inner"):
             low, high = row["ci95"]
@@ -58,11 +86,12 @@ def run(args: argparse.Namespace) -> int:
                 f"| {name} | {100 * row['mean']:.2f} | {100 * low:.2f} to {100 * high:.2f} | "
                 f"{100 * row['median']:.2f} | {100 * inner:.2f} |"
             )
-    left_out = [*skipped, *((name, "no landmarks") for name in photos.missing)]
-    lines += ["", f"{len(photos.records[: args.limit]) - len(skipped)} photos; {len(left_out)} left out."]
-    args.out.mkdir(parents=True, exist_ok=True)
-    report = {"summary": summary, "left_out": left_out}
-    (args.out / "landmarks.json").write_text(json.dumps(report, indent=2) + "\n")
-    (args.out / "landmarks.md").write_text("\n".join(lines) + "\n")
-    tqdm.write("\n".join(lines))
-    return 3 if left_out else 0
+    return lines
+
+
+def write(out: Path, name: str, report: dict[str, Any], lines: list[str]) -> None:
+    """OUT/<name>.json and OUT/<name>.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=2).replace("NaN", "null")
+    (out / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (out / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,88 @@
+"""68-point errors: what a known prediction scores, streaming, and photos that cannot be measured."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from occface_core.cli import main
+from occface_core.data.synthetic import SyntheticFaces
+from occface_core.errors import DataError, ImageError
+from occface_core.evaluation.landmarks import (
+    MEAN_HEAD,
+    AnnotatedPhoto,
+    evaluate_landmarks,
+    fit_mean_head,
+    predict68,
+)
+from occface_core.networks.checkpoints import save_encoder
+from occface_core.networks.encoder import EncoderConfig, FaceEncoder
+from occface_core.rendering.cameras import to_pixels, weak_perspective
+
+
+@pytest.fixture(scope="module")
+def network() -> FaceEncoder:
+    torch.manual_seed(0)
+    return FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=64, mask_size=16)).eval()
+
+
+@pytest.fixture(scope="module")
+def photos(open_head, small_albedo) -> list[AnnotatedPhoto]:
+    batch = SyntheticFaces(open_head, small_albedo, 80).sample(5, generator=torch.Generator().manual_seed(2))
+    verts = open_head(batch.params.betas, batch.params.expression, batch.params.pose).verts
+    points = to_pixels(weak_perspective(open_head.landmarks(verts, "68_static"), batch.params.camera), 80)
+    images = (batch.image.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    return [
+        AnnotatedPhoto(f"{i}", lambda i=i: images[i], points[i, :, :2].double().numpy()) for i in range(5)
+    ]
+
+
+def test_batches_do_not_change_the_figures(network: FaceEncoder, open_head, photos) -> None:
+    whole = evaluate_landmarks({"net": network}, open_head, photos)
+    parts = evaluate_landmarks({"net": network}, open_head, iter(photos), batch_size=2)
+    assert whole.names == parts.names == ["0", "1", "2", "3", "4"]
+    assert set(whole.columns) == {
+        f"{name}{part}" for name in ("net", "net, mean shape", MEAN_HEAD) for part in ("", "/inner")
+    }
+    for name, values in whole.columns.items():
+        np.testing.assert_allclose(values, parts.columns[name], rtol=1e-4)
+
+
+def test_the_mean_head_fits_itself(open_head) -> None:
+    own = open_head.landmarks(open_head.v_template[None], "68_static")[..., :2] * torch.tensor([500.0, -500])
+    torch.testing.assert_close(fit_mean_head(open_head, own + 30), own + 30, atol=0.05, rtol=0)
+
+
+def test_only_the_visible_contour_slides(network: FaceEncoder, open_head) -> None:
+    crops = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    fixed = predict68(network, open_head, crops, 64, contour="fixed")
+    seen = predict68(network, open_head, crops, 64)
+    torch.testing.assert_close(fixed[:, 17:], seen[:, 17:])
+
+
+def test_bad_photos_are_named(network: FaceEncoder, open_head, photos) -> None:
+    def broken() -> np.ndarray:
+        raise ImageError("'x' is damaged")
+
+    nan = AnnotatedPhoto("nan", photos[0].load, photos[0].points * np.nan)
+    flat = AnnotatedPhoto("flat", photos[0].load, np.full((68, 2), 5.0))
+    bad = [AnnotatedPhoto("x", broken, photos[0].points), nan, flat]
+    scores = evaluate_landmarks({"net": network}, open_head, [*photos[:1], *bad])
+    assert scores.names == ["0"]
+    assert [name for name, _ in scores.left_out] == ["x", "nan", "flat"]
+    with pytest.raises(DataError, match="'x' is damaged"):
+        evaluate_landmarks({"net": network}, open_head, bad)
+
+
+def test_the_command(photo_folder: Path, network: FaceEncoder, tmp_path: Path) -> None:
+    save_encoder(network, tmp_path / "net.safetensors")
+    model = f"net={tmp_path / 'net.safetensors'}"
+    arguments = ["benchmark", "landmarks", "--images", str(photo_folder), "--limit", "3", "--model", model]
+    assert main([*arguments, "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "landmarks.json").read_text())
+    assert report["count"] == 3
+    low, high = report["summary"]["net"]["ci95"]
+    assert low <= report["summary"]["net"]["mean"] <= high
+    assert "3 photos; 0 left out" in (tmp_path / "landmarks.md").read_text()

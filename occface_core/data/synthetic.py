@@ -1,8 +1,7 @@
 """Rendered heads with exact truth, drawn on the fly on the training device.
 
 Identity, expression, pose, albedo, hair and brow colour, light, background and sensor noise vary; the crop
-obeys
-the same convention as photos (square of 1.5 times the 68-point box, jittered).
+obeys the same convention as photos (square of 1.5 times the 68-point box, jittered).
 """
 
 import math

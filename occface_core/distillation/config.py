@@ -3,10 +3,13 @@
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from occface_core.distillation.terms import parse_weights
 from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
 RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus", "multiview")
+PRECISIONS: tuple[str, ...] = ("auto", "32-true", "bf16-mixed")
+DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -15,9 +18,9 @@ class TrainConfig:
 
     Attributes:
         recipe: one of `RECIPES`.
-        out: run folder: checkpoints, metrics.json, losses.csv, sample sheets.
+        out: run folder: checkpoints, metrics.json, losses.jsonl and .csv, TensorBoard events, sample sheets.
         photos: folder of photos with landmarks (tar shards or images), or None: synthetic renders alone.
-        split: shard prefix or sub-folder to train on; `dev_split` is measured, never trained on.
+        split: shard prefix or sub-folder to train on; `dev_split` is shown on sheets, never trained on.
         teacher: checkpoint path or asset name; distillation recipes need it.
         start_from: checkpoint to start from (a student starts from its teacher unless this says "scratch").
         minutes: time budget; the learning rate falls to zero at its end.
@@ -25,12 +28,17 @@ class TrainConfig:
         local_channels: channels per cell that reach the code unpooled, see networks/encoder.py; 0: none.
         code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
         synthetic_share: part of each batch that is rendered with exact truth.
+        loss_weights: factors on top of the recipe's own weights, "shape=0,posed=2"; 0 switches a term off.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
-        estimates
-            its identities must agree with (empty: consistency among duplicates alone).
+            estimates its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first sixth trains the segmenter.
         views: photographs of each rendered face in a multiview batch.
         occluder_family: "random", "irrational", "empirical" or one family's name.
+        precision: "32-true", "bf16-mixed", or "auto": bf16-mixed where it is faster.
+        devices: processes on this machine; under torchrun what it started.
+        checkpoint_minutes: training time between two resumable states.
+        sheet_minutes: training time between two sample sheets; 0: no sheets at all.
+        sheet_faces: rows of a sheet.
     """
 
     recipe: str = "teacher"
@@ -54,10 +62,11 @@ class TrainConfig:
     warmup: float = 0.03
     seed: int = 0
     workers: int = 1
-    precision: str = "32-true"
+    precision: str = "auto"
     device: str = "auto"
     devices: int = 1
     code_loss: str = "plain"
+    loss_weights: str = ""
     synthetic_share: float = 0.2
     photometric: float = 1.0
     occluder_family: str = "random"
@@ -68,22 +77,40 @@ class TrainConfig:
     focus_cycle: int = 120
     views: int = 3
     checkpoint_minutes: float = 5.0
+    sheet_minutes: float = 10.0
+    sheet_faces: int = 6
     log_every: int = 20
-    dev_limit: int = 512
 
     def __post_init__(self) -> None:
         choices = {"recipe": RECIPES, "backbone": BACKBONES, "code_loss": ("plain", "normalised")}
+        choices |= {"precision": PRECISIONS, "device": DEVICES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(allowed)}")
         if self.minutes <= 0 and self.steps <= 0:
             raise ConfigError(f"minutes is {self.minutes}: give a positive time budget, or a number of steps")
-        if not 0.0 <= self.synthetic_share <= 1.0:
-            raise ConfigError(f"synthetic_share {self.synthetic_share} must be within 0..1")
+        self._check_numbers()
+        self._check_batch()
+        parse_weights(self.loss_weights, self.recipe)
+
+    def _check_numbers(self) -> None:
         if self.batch_size < 2:
             raise ConfigError(f"batch_size {self.batch_size}: batch normalisation needs at least 2")
-        if self.duplicates < 1:
-            raise ConfigError(f"duplicates {self.duplicates} must be at least 1")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
+        if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
+            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        for name in ("synthetic_share", "clean_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
+        for name in ("duplicates", "devices", "log_every", "sheet_faces", "focus_cycle"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        for name in ("checkpoint_minutes", "sheet_minutes", "workers", "photometric"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} {getattr(self, name)} must not be negative")
+
+    def _check_batch(self) -> None:
         if self.recipe == "diamor" and self.photo_count % self.duplicates:
             raise ConfigError(
                 f"diamor needs photos per batch ({self.photo_count}) to be a multiple of duplicates "
@@ -94,10 +121,6 @@ class TrainConfig:
                 f"multiview needs renders per batch ({self.synthetic_count}) to be a multiple of views "
                 f"({self.views}, at least 2); change --batch-size or --synthetic-share"
             )
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
-        if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
-            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
 
     @property
     def synthetic_count(self) -> int:
@@ -108,6 +131,11 @@ class TrainConfig:
     def photo_count(self) -> int:
         """Photographs per batch."""
         return self.batch_size - self.synthetic_count
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """`loss_weights` by name of the term."""
+        return parse_weights(self.loss_weights, self.recipe)
 
     def to_dict(self) -> dict:
         """JSON-ready values."""

@@ -6,19 +6,22 @@ import platform
 from pathlib import Path
 
 import torch
-from lightning.fabric import Fabric
 
 from occface_core import __version__
 from occface_core.data.batches import BatchConfig, TwinSampler
 from occface_core.data.packed import PackedPhotos, cached_pack
 from occface_core.data.photos import load_photo_set
 from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.engine import make_fabric, resolve_precision
 from occface_core.distillation.recipes import RECIPE_CLASSES
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
+from occface_core.distillation.sheets import SampleSheet, sheet_faces
+from occface_core.distillation.terms import TERMS
 from occface_core.distillation.trainer import Trainer, model_path
+from occface_core.errors import CheckpointError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
-from occface_core.networks.checkpoints import load_encoder
+from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,13 @@ def load_packed(config: TrainConfig, split: str, limit: int | None) -> PackedPho
         log.warning(
             "%d photos have no landmarks and are left out, first %s", len(photos.missing), photos.missing[0]
         )
-    return cached_pack(photos, config.cache, limit=limit)
+    packed = cached_pack(photos, config.cache, limit=limit)
+    if packed.skipped:
+        (name, reason), count = packed.skipped[0], len(packed.skipped)
+        log.warning(
+            "%d of %d photos could not be read, first %s: %s", count, count + len(packed), name, reason
+        )
+    return packed
 
 
 def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> TwinSampler:
@@ -51,8 +60,8 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
 
 def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
     """A fresh network, started from `start_from`, or for students from the teacher when shapes agree."""
-    distils = RECIPE_CLASSES[config.recipe].occludes
-    regions = SIGMA_REGIONS if distils and config.recipe != "learner" else ()
+    # A head that no term trains says nothing, and leaves synchronised processes waiting for its gradients.
+    regions = SIGMA_REGIONS if "sigma" in TERMS[config.recipe] else ()
     model = FaceEncoder(
         EncoderConfig(
             backbone=config.backbone,
@@ -66,7 +75,12 @@ def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
     if config.start_from == "scratch":
         source = None
     elif config.start_from:
-        source = load_encoder(config.start_from)
+        source = load_encoder(config.start_from, head="open")
+        if source.config.backbone != config.backbone:
+            raise CheckpointError(
+                f"{config.start_from} has backbone {source.config.backbone!r}, this run {config.backbone!r}; "
+                f"give --backbone {source.config.backbone}, or --start-from scratch"
+            )
     if source is None or source.config.backbone != config.backbone:
         return model
     own = model.state_dict()
@@ -74,6 +88,28 @@ def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
     model.load_state_dict(fitting, strict=False)
     log.info("started from another network: %d of %d tensors", len(fitting), len(own))
     return model
+
+
+def load_reference(source: str, option: str, recipe: str, device: torch.device) -> FaceEncoder:
+    """A frozen network that a recipe looks up to.
+
+    Args:
+        source: shipped name or checkpoint.
+        option: the setting it came from, "teacher" or "damior".
+        recipe: the recipe that asks.
+        device: where it goes.
+
+    Raises:
+        CheckpointError: it cannot be read, or was trained by a recipe that does not make such a network.
+    """
+    network = load_encoder(source, device, head="open").requires_grad_(False)
+    made_by = checkpoint_metadata(source).get("recipe", "")
+    allowed = ("damior", "diamor") if option == "damior" else ("teacher", "focus", "multiview")
+    if made_by and made_by not in allowed:
+        raise CheckpointError(
+            f"--{option} {source} is a network of recipe {made_by!r}; {recipe} needs one of {allowed[0]!r}"
+        )
+    return network
 
 
 def run_training(config: TrainConfig) -> dict:
@@ -86,40 +122,53 @@ def run_training(config: TrainConfig) -> dict:
         ConfigError, DataError, CheckpointError: before any step is taken, when something does not fit.
     """
     torch.manual_seed(config.seed)
-    accelerator = {"auto": "auto", "cpu": "cpu", "cuda": "cuda"}.get(config.device, "auto")
-    fabric = Fabric(accelerator=accelerator, devices=config.devices, precision=config.precision)  # type: ignore[arg-type]
-    fabric.launch()
+    fabric = make_fabric(config)
     scene = Scene(HeadModel.load(), AlbedoModel.load(), fabric.device)
-    teacher = None
+    teacher = damior = packed = None
     if RECIPE_CLASSES[config.recipe].needs_teacher:
-        teacher = load_encoder(config.teacher, fabric.device, head="open").requires_grad_(False)
-    damior = None
+        teacher = load_reference(config.teacher, "teacher", config.recipe, fabric.device)
     if config.recipe == "diamor" and config.damior:
-        damior = load_encoder(config.damior, fabric.device, head="open").requires_grad_(False)
+        damior = load_reference(config.damior, "damior", config.recipe, fabric.device)
     model = make_model(config, damior or teacher).to(memory_format=torch.channels_last)
-    sampler = None
-    if config.photos is not None and config.synthetic_count < config.batch_size:
-        sampler = make_sampler(config, scene, load_packed(config, config.split, config.limit))
-    trainer = Trainer(config, fabric, scene, model, teacher=teacher, damior=damior, sampler=sampler)
+    if config.photos is not None and config.photo_count:
+        with fabric.rank_zero_first():  # one process decodes, the others find its pack
+            packed = load_packed(config, config.split, config.limit)
+    sampler = None if packed is None else make_sampler(config, scene, packed)
+    sheet = None
+    if config.sheet_minutes and fabric.is_global_zero:
+        sheet = SampleSheet(sheet_faces(config, scene), scene, fabric.autocast)
+    trainer = Trainer(
+        config, fabric, scene, model, teacher=teacher, damior=damior, sampler=sampler, sheet=sheet
+    )
     resumed = trainer.resume()
-    history = trainer.train()
-    metrics = {
+    trainer.train()
+    metrics = summary(trainer, resumed, packed)
+    if fabric.is_global_zero:
+        write_json(config.out / "metrics.json", metrics)
+    return metrics
+
+
+def summary(trainer: Trainer, resumed: bool, packed: PackedPhotos | None) -> dict:
+    """What metrics.json says of a finished run."""
+    config, fabric = trainer.config, trainer.fabric
+    cuda = fabric.device.type == "cuda"
+    rows = trainer.curves.rows
+    return {
         "version": __version__,
         "config": config.to_dict(),
         "resumed": resumed,
         "steps": trainer.clock.step,
         "seconds": round(trainer.clock.seconds, 1),
-        "images": trainer.clock.step * config.batch_size,
-        "device": torch.cuda.get_device_name()
-        if fabric.device.type == "cuda"
-        else platform.processor() or "cpu",
+        "images": trainer.clock.step * config.batch_size * fabric.world_size,
+        "device": torch.cuda.get_device_name() if cuda else platform.processor() or "cpu",
+        "processes": fabric.world_size,
+        "precision": resolve_precision(config.precision, fabric.device, config.backbone),
         "torch": torch.__version__,
-        "final": history[-1] if history else {},
+        "photos": 0 if packed is None else len(packed),
+        "photos_skipped": [] if packed is None else [name for name, _ in packed.skipped],
+        "final": rows[-1] if rows else {},
         "model": str(model_path(config.out)),
     }
-    if fabric.is_global_zero:
-        write_json(config.out / "metrics.json", metrics)
-    return metrics
 
 
 def write_json(path: Path, value: dict) -> None:

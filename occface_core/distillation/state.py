@@ -1,13 +1,13 @@
-"""The resumable state of a run: written atomically, read without unpickling objects, refused when it does
-not fit."""
+"""The resumable state of a run: written atomically, read without unpickling objects, refused when unfit."""
 
 import json
 import pickle
 import zipfile
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import nn
 
 from occface_core.distillation.config import TrainConfig
 from occface_core.errors import CheckpointError
@@ -23,7 +23,11 @@ FIXED = (
     "seed",
     "synthetic_share",
     "code_loss",
+    "loss_weights",
+    "local_channels",
 )
+# What a state lacks that was written before the setting existed, where today's default would be wrong.
+_BEFORE: dict[str, Any] = {"local_channels": 0}
 
 
 def write_state(config: TrainConfig, state: dict[str, Any]) -> None:
@@ -57,33 +61,36 @@ def read_state(config: TrainConfig) -> dict[str, Any] | None:
         stored = json.loads(state["config"])
     except damaged as error:
         raise CheckpointError(f"{path}: cannot be resumed ({error}); delete it to start over") from error
-    own = config.to_dict()
+    own, defaults = config.to_dict(), {f.name: f.default for f in fields(config)}
     for key in FIXED:
-        if stored.get(key) != own[key]:
+        then = stored.get(key, _BEFORE.get(key, defaults.get(key)))
+        if then != own[key]:
             raise CheckpointError(
-                f"{path} belongs to a run with {key} {stored.get(key)!r}, this one has {own[key]!r}; "
+                f"{path} belongs to a run with {key} {then!r}, this one has {own[key]!r}; "
                 "choose another --out"
             )
     return state
 
 
-def restore_history(path: Path, step: int) -> list[dict[str, float]]:
-    """Logged rows up to `step`, and the log cut back to them.
+def restore(
+    config: TrainConfig,
+    state: dict[str, Any],
+    network: nn.Module,
+    extra: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> None:
+    """Load networks and optimizer from a state.
 
-    A kill loses the steps since the last checkpoint; they are run and logged again, so their first rows must
-    go. A row that the kill cut short goes too.
+    Raises:
+        CheckpointError: their shapes are not those of this run's networks.
     """
-    rows: list[dict[str, float]] = []
-    if not path.is_file():
-        return rows
-    for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if row["step"] <= step:
-            rows.append(row)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    temporary.replace(path)
-    return rows
+    try:
+        network.load_state_dict(state["model"])
+        extra.load_state_dict(state.get("extra", {}))
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{config.out / STATE_FILE} does not fit the {config.recipe} network of this version ({reason}); "
+            "choose another --out"
+        ) from error

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -67,6 +68,19 @@ def _locate(source: str | Path) -> Path:
         shards = sorted(path.parent.glob(f"{path.stem}-00001-of-*.safetensors"))
         return shards[0] if shards else path
     return path
+
+
+def checkpoint_metadata(source: str | Path) -> dict[str, str]:
+    """What a checkpoint says about itself (recipe, step, name ...), without reading its tensors.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged.
+    """
+    try:
+        with safe_open(_locate(source), framework="pt") as stream:
+            return dict(stream.metadata() or {})
+    except (AssetError, OSError, SafetensorError) as error:
+        raise CheckpointError(f"network {source}: {error}") from error
 
 
 def load_encoder(

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -167,14 +167,28 @@ def cached_pack(
     limit: int | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> PackedPhotos:
-    """`pack`, remembered in `cache` under a key of names, landmarks, size and limit."""
+    """`pack`, remembered in `cache` under a key of names, landmarks, size and limit.
+
+    Identities and labels are not part of the key: they come from `photos` every time, so correcting one costs
+    no decoding.
+    """
     digest = hashlib.sha256(f"{size}:{limit}:{PACK_SCALE}".encode())
     for record in photos.records[:limit]:
         digest.update(record.name.encode())
         digest.update(np.ascontiguousarray(record.points).tobytes())
     folder = cache / digest.hexdigest()[:16]
     if (folder / "pack.json").is_file():
-        return load_pack(folder)
+        return _relabelled(load_pack(folder), photos)
     packed = pack(photos, size=size, limit=limit, progress=progress)
     save_pack(packed, folder)
     return packed
+
+
+def _relabelled(packed: PackedPhotos, photos: PhotoSet) -> PackedPhotos:
+    """The pack with what `photos` says about each person today."""
+    known = {record.name: record for record in photos.records}
+    return replace(
+        packed,
+        identities=[known[name].identity for name in packed.names],
+        labels=[known[name].label for name in packed.names],
+    )

@@ -43,6 +43,24 @@ def shape_spread_mm(neutral: Float[Tensor, "B V 3"], weight: Float[Tensor, "V"])
     return float(((squared * weight).sum() / weight.sum()).sqrt() * MM)
 
 
+def identity_spread_mm(neutral: Float[Tensor, "N B V 3"], weight: Float[Tensor, "V"]) -> Float[Tensor, "B"]:
+    """How much the predicted person changes with the cover: root mean square distance of N neutral shapes of
+    one photo, each under another cover, to their mean, over a region; mm.
+
+    For independent errors it grows with sqrt((N-1)/N): compare figures of the same N only.
+    """
+    squared = (neutral - neutral.mean(0)).square().sum(-1).mean(0)
+    return ((squared * weight).sum(-1) / weight.sum()).sqrt() * MM
+
+
+def identity_spread_texture(
+    albedo: Float[Tensor, "N B V 3"], weight: Float[Tensor, "V"]
+) -> Float[Tensor, "B"]:
+    """`identity_spread_mm` of albedo: root mean square over covers, vertices and channels, in [0,1]."""
+    squared = (albedo - albedo.mean(0)).square().mean(-1).mean(0)
+    return ((squared * weight).sum(-1) / weight.sum()).sqrt()
+
+
 def nme(predicted: Float[Tensor, "B L 2"], reference: Float[Tensor, "B L 2"]) -> Float[Tensor, "B"]:
     """Normalised mean error: mean point distance over sqrt(width * height) of the reference's box
     (AFLW2000-3D)."""
@@ -81,6 +99,29 @@ def bootstrap_interval(
     if len(values) == 0:
         return float("nan"), float("nan")
     means = values[rng.integers(len(values), size=(rounds, len(values)))].mean(1)
+    return percentile_interval(means, level)
+
+
+def bootstrap_means(
+    values: Float[np.ndarray, "N M"], *, rng: np.random.Generator, rounds: int = 1000
+) -> Float[np.ndarray, "R M"]:
+    """Means of M columns over resampled rows, the same rows for every column: their ratios are paired.
+
+    NaN counts as absent; a column that is absent altogether has NaN means.
+    """
+    n = len(values)
+    drawn = rng.integers(n, size=(rounds, n)) + n * np.arange(rounds)[:, None]
+    times = np.bincount(drawn.ravel(), minlength=rounds * n).reshape(rounds, n).astype(float)
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return (times @ np.where(there, values, 0.0)) / (times @ there.astype(float))
+
+
+def percentile_interval(means: Float[np.ndarray, "R"], level: float = 0.95) -> tuple[float, float]:
+    """Middle `level` of resampled means; NaN where there are none."""
+    means = means[np.isfinite(means)]
+    if len(means) == 0:
+        return float("nan"), float("nan")
     tail = 50 * (1 - level)
     low, high = np.percentile(means, [tail, 100 - tail])
     return float(low), float(high)

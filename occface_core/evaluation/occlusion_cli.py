@@ -1,120 +1,200 @@
-"""`benchmark occlusion`: clean photos against their occluded twins, one JSON and one Markdown table."""
+"""`benchmark occlusion`: clean photos against their covered twins. The run folder: docs/metrics.md."""
 
 import argparse
+import logging
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-COLUMNS = ("shape_mm", "posed_mm", "texture", "nme")
-TITLES = {
-    "shape_mm": "shape mm",
-    "posed_mm": "posed mm",
-    "texture": "texture",
-    "nme": "NME %",
-    "mask_iou": "mask IoU",
-}
+from occface_core.errors import ConfigError
+
+if TYPE_CHECKING:  # heavy; imported only when the benchmark runs
+    from occface_core.evaluation.occlusion_participants import Participants
+    from occface_core.evaluation.twins import EvaluationTwins
+    from occface_core.morphable.head_model import HeadModel
+    from occface_core.networks.encoder import FaceEncoder
+
+OK, INCOMPLETE = 0, 3
+_NAMED = 20  # problems spelled out in the log; summary.json has all of them
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark occlusion`."""
-    parser.add_argument("--images", type=Path, required=True, help="photos with 468 landmarks (docs/data.md)")
-    parser.add_argument("--split", default="dev", help="shard prefix or sub-folder")
-    parser.add_argument(
-        "--model", action="append", help="NAME or NAME=FILE; repeat for several (default: student)"
+    add = parser.add_argument
+    add("--images", type=Path, required=True, help="photos with 468 landmarks (docs/data.md)")
+    add("--split", default="dev", help="shard prefix or sub-folder (default dev)")
+    add(
+        "--model",
+        action="append",
+        metavar="NAME[=FILE]",
+        help="shipped name, .safetensors network, or .npz of predictions; repeatable (default student)",
     )
-    parser.add_argument(
-        "--against", default="teacher", help="network whose clean prediction is the reference"
+    add(
+        "--against",
+        action="append",
+        metavar="NAME[=FILE]",
+        help="whom every --model is compared with, as above; repeatable (default: the reference)",
     )
-    parser.add_argument("--family", default="random", help="occluder family or group")
-    parser.add_argument("--coverage", type=float, nargs=2, default=(0.2, 0.5), metavar=("LOW", "HIGH"))
-    parser.add_argument("--limit", type=int, default=None, help="first N photos only")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
-    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
+    add(
+        "--reference",
+        default="teacher",
+        metavar="NAME[=FILE]",
+        help="network whose prediction on the clean photo is the reference of distances (default teacher)",
+    )
+    add("--family", default="random", help="occluder family or group (default random)")
+    add(
+        "--coverage",
+        type=float,
+        nargs=2,
+        default=(0.2, 0.5),
+        metavar=("LOW", "HIGH"),
+        help="share of the face to hide (default 0.2 0.5)",
+    )
+    add(
+        "--duplicates",
+        type=int,
+        default=1,
+        metavar="N",
+        help="different covers of each photo, for identity consistency (default 1: not measured)",
+    )
+    add("--size", type=int, metavar="PX", help="side of the crops (default: the reference's input)")
+    add("--limit", type=int, metavar="N", help="first N photos only")
+    add("--seed", type=int, default=0)
+    add("--batch-size", type=int, default=32)
+    add("--workers", type=int, metavar="N", help="processes that make the covers (default: by the cores)")
+    add("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    add(
+        "--export-twins",
+        type=Path,
+        metavar="DIR",
+        help="write the pictures for models that run elsewhere (docs/external_models.md), measure nothing",
+    )
+    add(
+        "--allow-missing",
+        action="store_true",
+        help="give figures although predictions are missing; they leave the figures too good",
+    )
+    add("--restart", action="store_true", help="throw away what an unfinished run left in OUT")
+    add("--cache", type=Path, default=Path("runs/cache"))
+    add("--out", type=Path, default=Path("runs/benchmark/occlusion"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, write OUT/occlusion.json and OUT/occlusion.md; exit code 0."""
+    """Measure and write the run folder, or export; 3 when something is wrong with a file of predictions."""
     from tqdm import tqdm
 
-    from occface_core.data.batches import BatchConfig, TwinSampler
-    from occface_core.data.landmarks import mirror_pairs
+    from occface_core.evaluation.occlusion_participants import gather, load_networks
+    from occface_core.evaluation.twins_export import export_twins
+    from occface_core.morphable.head_model import HeadModel
+
+    reference = next(iter(gather([args.reference])))
+    sources = gather([args.reference, *(args.against or []), *(args.model or ["student"])])
+    if args.export_twins:
+        sources = {reference: sources[reference]}
+    head, networks = HeadModel.load(), load_networks(sources, _device(args.device))
+    if reference not in networks:
+        raise ConfigError(f"--reference {args.reference} must be a network: it predicts the project's head")
+    twins, left_out = _twins(args, head, args.size or networks[reference].config.input_size)
+    if args.export_twins:
+        export_twins(twins, args.export_twins, progress=tqdm)
+        sys.stdout.write(f"{len(twins.packed)} photos, twins {twins.identifier}, in {args.export_twins}\n")
+        return OK
+    return _measure(args, twins, head, sources, networks, left_out)
+
+
+def _measure(
+    args: argparse.Namespace,
+    twins: "EvaluationTwins",
+    head: "HeadModel",
+    sources: dict[str, str],
+    networks: "dict[str, FaceEncoder]",
+    left_out: list[tuple[str, str]],
+) -> int:
+    from occface_core.evaluation.occlusion_participants import Participants, gather
+    from occface_core.evaluation.occlusion_run import run_occlusion
+    from occface_core.evaluation.occlusion_tables import markdown
+    from occface_core.evaluation.robustness import RobustnessBenchmark
+    from occface_core.morphable.albedo import AlbedoModel
+
+    device = _device(args.device)
+    head, albedo = head.to(device), AlbedoModel.load().to(device)
+    participants = Participants.of(sources, networks, twins, head, albedo)
+    _tell_problems(participants)
+    if any(participants.unusable.values()) and not args.allow_missing:
+        logger.error("no figures: photos without a usable prediction flatter a model (--allow-missing)")
+        return INCOMPLETE
+    reference = next(iter(gather([args.reference])))
+    benchmark = RobustnessBenchmark(head, albedo, participants.models, reference=reference, device=device)
+    summary = run_occlusion(
+        benchmark,
+        twins,
+        participants,
+        args.out,
+        models=list(gather(args.model or ["student"])),
+        against=list(gather(args.against or [args.reference])),
+        left_out=left_out,
+        restart=args.restart,
+        workers=_workers(args.workers, len(twins)),
+        progress=_bar(len(twins)),
+    )
+    sys.stdout.write(markdown(summary) + f"\nresults in {args.out}\n")
+    return INCOMPLETE if any(participants.problems.values()) else OK
+
+
+def _twins(
+    args: argparse.Namespace, head: "HeadModel", size: int
+) -> "tuple[EvaluationTwins, list[tuple[str, str]]]":
+    """The twins, and (photo, reason) of photos that are none."""
+    from tqdm import tqdm
+
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
-    from occface_core.evaluation.robustness import RobustnessBenchmark, reductions, summarise, to_json
-    from occface_core.morphable.albedo import AlbedoModel
-    from occface_core.morphable.head_model import HeadModel
-    from occface_core.networks.checkpoints import load_encoder
+    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
 
-    head, albedo = HeadModel.load(), AlbedoModel.load()
-    models = {args.against: load_encoder(args.against)}
-    for item in args.model or ["student"]:
-        name, _, source = item.partition("=")
-        models[name] = load_encoder(source or name)
-    size = models[args.against].config.input_size
-    packed = cached_pack(
-        load_photo_set(args.images, split=args.split), args.cache, limit=args.limit, progress=tqdm
-    )
-    mean = head.landmarks(head.v_template[None], "468")[0]
-    config = BatchConfig(
-        batch_size=args.batch_size,
-        size=size,
-        occlude=True,
-        family=args.family,
-        coverage=tuple(args.coverage),
-        clean_share=0.0,
-    )
-    sampler = TwinSampler(
-        packed, config, seed=args.seed, mirror=mirror_pairs(mean.numpy()), mean_points=mean, augment=False
-    )
-    benchmark = RobustnessBenchmark(head, albedo, models, reference=args.against)
-    summary = summarise(benchmark.run(sampler, progress=tqdm), seed=args.seed)
-    summary["against"] = args.against
-    kinds = [g for g in ("all", "kind irrational", "kind empirical") if g in summary["groups"]]
-    summary["reductions"] = {
-        f"{name}, {group.removeprefix('kind ')}": reductions(summary, args.against, name, group)
-        for name in models
-        if name != args.against
-        for group in kinds
-    }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "occlusion.json").write_text(to_json(summary) + "\n")
-    (args.out / "occlusion.md").write_text(markdown(summary))
-    tqdm.write(markdown(summary))
+    photos = load_photo_set(args.images, split=args.split)
+    packed = cached_pack(photos, args.cache, limit=args.limit, progress=tqdm)
+    settings = TwinSettings(size, args.family, tuple(args.coverage), max(1, args.duplicates), args.seed)
+    mean_points = head.landmarks(head.v_template[None], "468")[0]
+    left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]
+    for name, reason in left_out[:_NAMED]:
+        logger.warning("left out %s: %s", name, reason)
+    return EvaluationTwins(packed, settings, mean_points=mean_points, batch_size=args.batch_size), left_out
+
+
+def _tell_problems(participants: "Participants") -> None:
+    """Name what is wrong with files of predictions."""
+    for name, problems in participants.problems.items():
+        for photo, what in problems[:_NAMED]:
+            logger.warning("%s: %s: %s", name, photo, what)
+        if problems:
+            lost = participants.unusable[name]
+            logger.warning("%s: %d problems; %d photos cannot be measured", name, len(problems), lost)
+
+
+def _bar(total: int) -> Callable[[Iterable], Iterable]:
+    """A progress bar over all batches, of which the iterable holds the last."""
+    from tqdm import tqdm
+
+    def wrap(steps: Iterable) -> Iterable:
+        left = list(steps)
+        return tqdm(left, total=total, initial=total - len(left), unit="batch", desc="occlusion")
+
+    return wrap
+
+
+def _workers(wanted: int | None, batches: int) -> int:
+    if wanted is not None:
+        return max(0, wanted)
     return 0
 
 
-def markdown(summary: dict) -> str:
-    """Tables: every model clean and occluded, reductions, coverage bins."""
-    groups = summary["groups"]
-    rows = sorted({k.rsplit("/", 1)[0] for k in groups["all"] if k != "count"})
-    lines = [
-        f"{groups['all']['count']} photos; reference: {summary['against']} on the clean photo.",
-        "",
-        "| model / input | " + " | ".join(TITLES[c] for c in COLUMNS) + " | mask IoU | shape spread mm |",
-        "|---|" + "---|" * (len(COLUMNS) + 2),
-    ]
-    for row in rows:
-        iou = groups["all"].get(f"{row}/mask_iou")
-        cells = [_cell(groups["all"][f"{row}/{c}"], c) for c in COLUMNS]
-        cells += [_cell(iou, "mask_iou") if iou else "", f"{summary['spread_mm'][row]:.2f}"]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    for name, values in summary["reductions"].items():
-        shown = ", ".join(f"{k} {v:.3f}" for k, v in values.items())
-        lines += ["", f"{name} against {summary['against']} on the same occluded photos: {shown}"]
-    occluded = [r for r in rows if r.endswith("/occluded")]
-    lines += [
-        "",
-        "| group | photos | " + " | ".join(f"{r} shape mm, NME %" for r in occluded) + " |",
-        "|---|---|" + "---|" * len(occluded),
-    ]
-    for group, row in groups.items():
-        cells = [f"{row[f'{r}/shape_mm']['mean']:.2f}, {100 * row[f'{r}/nme']['mean']:.2f}" for r in occluded]
-        lines.append(f"| {group} | {row['count']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def _device(name: str) -> str:
+    import torch
 
-
-def _cell(entry: dict, column: str) -> str:
-    factor = 100.0 if column == "nme" else 1.0
-    digits = 4 if column == "texture" else 3 if column == "mask_iou" else 2
-    low, high = entry["ci95"]
-    return f"{factor * entry['mean']:.{digits}f} [{factor * low:.{digits}f}, {factor * high:.{digits}f}]"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: no GPU that PyTorch can use; say --device cpu")
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,203 +1,228 @@
-"""Occlusion robustness: clean photos and their occluded twins through several networks, by family and
-coverage.
+"""Occlusion robustness: clean photos and their covered twins through several participants.
 
-The reference of every distance is the teacher on the clean photo (DESIGN: prediction(occluded) against
-teacher(clean)); landmarks are measured against the photo's own annotations.
+The reference of every distance is one network on the clean photo (DESIGN: prediction(occluded) against
+teacher(clean)); landmarks are measured against the photo's own annotations, and a participant's drift against
+its own answer for the clean photo.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
+from torch.utils.data import DataLoader
 
-from occface_core.data.batches import TwinBatch, TwinSampler
+from occface_core.data.batches import TwinBatch
+from occface_core.errors import ConfigError
 from occface_core.evaluation.metrics import (
-    bootstrap_interval,
+    identity_spread_mm,
+    identity_spread_texture,
     nme,
     posed_error_mm,
     segmentation_scores,
     shape_error_mm,
-    shape_spread_mm,
     texture_error,
 )
+from occface_core.evaluation.occlusion_rows import PartialRun, Rows, ShapeSums
+from occface_core.evaluation.predictions import Network, Prediction, Predictor, ibug68_of
+from occface_core.evaluation.twins import views_of
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
-from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.occlusion.api import EMPIRICAL, IRRATIONAL
-from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 Encoder = Callable[[Tensor], EncoderOutput]
-BINS: tuple[tuple[float, float], ...] = (
-    (0.0, 0.1),
-    (0.1, 0.2),
-    (0.2, 0.3),
-    (0.3, 0.4),
-    (0.4, 0.5),
-    (0.5, 1.0),
-)
+MEAN_HEAD = "mean head"  # on the reference's pose: it knows where the face is and nothing of the person
 
 
-@dataclass
-class Rows:
-    """Per-image results: column name -> list of values, one per image."""
+class Batches(Protocol):
+    """`EvaluationTwins`, or a non-augmenting `TwinSampler`."""
 
-    columns: dict[str, list] = field(default_factory=dict)
-    neutral: dict[str, list[Tensor]] = field(default_factory=dict)
+    def __len__(self) -> int: ...
 
-    def add(self, name: str, values: Iterable) -> None:
-        self.columns.setdefault(name, []).extend(values.tolist() if isinstance(values, Tensor) else values)
-
-    def array(self, name: str) -> np.ndarray:
-        """One column as an array."""
-        return np.asarray(self.columns[name])
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """What is compared of one prediction."""
-
-    neutral: Float[Tensor, "B V 3"]
-    posed: Float[Tensor, "B V 3"]
-    albedo: Float[Tensor, "B V 3"]
-    points: Float[Tensor, "B 468 2"]
+    def __getitem__(self, step: int) -> TwinBatch: ...
 
 
 class RobustnessBenchmark:
-    """Compares networks on one set of twins.
+    """Compares participants on one set of twins.
 
     Args:
-        head, albedo: the face model all of them predict.
-        reference: name of the model whose clean prediction is the reference.
-        models: name -> network, all on the same device.
+        head, albedo: the face model all networks predict.
+        models: name -> network, or anything else that answers like `predictions.Predictor`.
+        reference: name of the network whose clean prediction is the reference.
         include_mean: also report the mean head, posed and placed as the reference is.
+        device: where batches go; the networks must be there already.
+
+    Raises:
+        ConfigError: the reference is not among the networks, or a name holds a slash.
     """
 
     def __init__(
         self,
         head: HeadModel,
         albedo: AlbedoModel,
-        models: Mapping[str, Encoder],
+        models: Mapping[str, Encoder | Predictor],
         *,
         reference: str,
         include_mean: bool = True,
+        device: str = "cpu",
     ) -> None:
-        self.head, self.albedo, self.models, self.reference = head, albedo, models, reference
-        self.face = head.regions["face"]
-        self.include_mean = include_mean
+        self.models: dict[str, Predictor] = {
+            name: model if hasattr(model, "predict") else Network(model, head, albedo)
+            for name, model in models.items()
+        }
+        first = self.models.get(reference)
+        if not isinstance(first, Network):
+            raise ConfigError(f"the reference {reference!r} must be one of the networks that are run")
+        bad = [name for name in self.models if "/" in name or name == MEAN_HEAD]
+        if bad:
+            raise ConfigError(f"{bad[0]!r} cannot name a model: no slash, and not {MEAN_HEAD!r}")
+        self.reference: str = reference
+        self.first: Network = first
+        self.face: Tensor = head.regions["face"]
+        self.include_mean: bool = include_mean
+        self.device: str = device
 
-    def geometry(self, params: FaceParameters, size: int) -> Geometry:
-        """Meshes, albedo and landmark pixels of a prediction."""
-        posed = self.head(params.betas, params.expression, params.pose).verts
-        points = to_pixels(weak_perspective(self.head.landmarks(posed, "468"), params.camera), size)[..., :2]
-        return Geometry(
-            self.head.neutral(params.betas),
-            posed,
-            self.albedo.vertex_albedo(params.albedo, self.head),
-            points,
-        )
+    def run(
+        self,
+        twins: Batches,
+        *,
+        progress: Callable[[Iterable], Iterable] = iter,
+        partial: PartialRun | None = None,
+        workers: int = 0,
+    ) -> Rows:
+        """Evaluate every photo once.
 
-    @torch.no_grad()
-    def run(self, sampler: TwinSampler, *, progress: Callable[[Iterable], Iterable] = iter) -> Rows:
-        """Evaluate every photo of a non-augmenting sampler once."""
-        rows = Rows()
-        for step in progress(range(len(sampler))):
-            self._batch(sampler[step], rows)
+        Args:
+            twins: the photos, batch by batch.
+            progress: wraps the batches that are left to do; given an iterable with a length.
+            partial: where finished batches are kept and taken up again.
+            workers: processes that make the covers.
+        """
+        rows, done = partial.resume() if partial else (Rows(), 0)
+        steps = range(done, len(twins))
+        batches = _load(twins, steps, workers)
+        for step, _ in zip(steps, progress(steps), strict=True):
+            columns = self.measure(next(batches), rows.sums)
+            for name, values in columns.items():
+                rows.add(name, values)
+            if partial:
+                partial.append(step, columns, rows.sums)
         return rows
 
-    def _batch(self, batch: TwinBatch, rows: Rows) -> None:
-        size = batch.clean.shape[-1]
-        rows.add("family", batch.family)
-        rows.add("coverage", batch.coverage)
-        rows.add("index", batch.index)
-        clean = {name: model(batch.clean) for name, model in self.models.items()}
-        target = self.geometry(clean[self.reference].params, size)
+    @torch.no_grad()
+    def measure(self, batch: TwinBatch, sums: dict[str, ShapeSums]) -> dict[str, list]:
+        """Values of one batch by column; adds to the running sums."""
+        columns: dict[str, list] = {
+            "family": list(batch.family),
+            "coverage": batch.coverage.tolist(),
+            "index": batch.index.tolist(),
+        }
+        batch = batch.to(self.device)
+        views = list(views_of(batch))
+        target = self.first.predict(batch, "clean")
+        assert target.params is not None
         for name, model in self.models.items():
-            for kind, out in (("clean", clean[name]), ("occluded", model(batch.occluded))):
-                self._compare(rows, f"{name}/{kind}", self.geometry(out.params, size), target, batch.points)
-                if out.mask_logits is not None:
-                    truth = batch.face_mask if kind == "clean" else batch.visible
-                    self._segmentation(rows, f"{name}/{kind}", out.mask_logits, truth, batch.face_mask)
-        if self.include_mean:
-            params = clean[self.reference].params
-            mean = params.replace(
-                betas=torch.zeros_like(params.betas), albedo=torch.zeros_like(params.albedo)
-            )
-            self._compare(rows, "mean head/clean", self.geometry(mean, size), target, batch.points)
-
-    def _compare(self, rows: Rows, key: str, got: Geometry, target: Geometry, points: Tensor) -> None:
-        rows.add(f"{key}/shape_mm", shape_error_mm(got.neutral, target.neutral, self.face))
-        rows.add(f"{key}/posed_mm", posed_error_mm(got.posed, target.posed, self.face))
-        rows.add(f"{key}/texture", texture_error(got.albedo, target.albedo, self.face))
-        rows.add(f"{key}/nme", nme(got.points, points))
-        rows.neutral.setdefault(key, []).append(got.neutral[:, self.face > 0.5])
-
-    def _segmentation(self, rows: Rows, key: str, logits: Tensor, truth: Tensor, region: Tensor) -> None:
-        size = truth.shape[-2:]
-        predicted = (
-            torch.nn.functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
-        )
-        for name, value in segmentation_scores(predicted, truth[:, 0] > 0.5, region[:, 0] > 0.5).items():
-            rows.add(f"{key}/mask_{name}", value)
-
-
-def summarise(rows: Rows, *, seed: int = 0) -> dict:
-    """Means with 95 % bootstrap intervals: over all images, by coverage bin, occlusion kind and family."""
-    rng = np.random.default_rng(seed)
-    coverage, family = rows.array("coverage"), rows.array("family")
-    metrics = [c for c in rows.columns if c not in ("coverage", "family", "index")]
-    groups = {"all": np.ones(len(coverage), bool)}
-    groups |= {
-        f"coverage {lo:.0%}-{hi:.0%}": (coverage >= lo) & (coverage < hi) & (coverage > 0) for lo, hi in BINS
-    }
-    for kind, members in (("irrational", IRRATIONAL), ("empirical", EMPIRICAL)):
-        groups[f"kind {kind}"] = np.isin(family, list(members))
-    groups |= {f"family {name}": family == name for name in sorted(set(family.tolist()))}
-    table = {}
-    for group, pick in groups.items():
-        if pick.any():
-            table[group] = {"count": int(pick.sum())} | {
-                m: {
-                    "mean": float(np.nanmean(rows.array(m)[pick])),
-                    "ci95": bootstrap_interval(rows.array(m)[pick], rng=rng),
-                }
-                for m in metrics
+            told = {
+                view: model.predict(batch, view)
+                for view in views
+                if model.views is None or view in model.views
             }
-    spread = {}
-    for key, parts in rows.neutral.items():
-        verts = torch.cat(parts)
-        spread[key] = shape_spread_mm(verts, torch.ones(verts.shape[1]))
-    return {"groups": table, "spread_mm": spread}
+            if name == self.reference:
+                told["clean"] = target
+            for view in ("clean", "occluded"):
+                figures = self._against(told[view], target, batch, model)
+                figures |= _mask_scores(told[view], batch, view)
+                if view == "occluded":
+                    figures |= _drift(told, batch.points, model.region)
+                _store(columns, f"{name}/{view}", figures, told[view].valid)
+                self._sum(sums, f"{name}/{view}", told[view], target, model)
+            _store(columns, f"{name}/covers", _consistency(told, views, model.region), told["occluded"].valid)
+        if self.include_mean:
+            still = target.params.replace(
+                betas=torch.zeros_like(target.params.betas), albedo=torch.zeros_like(target.params.albedo)
+            )
+            mean = self.first.of_params(still, batch.clean.shape[-1])
+            _store(columns, f"{MEAN_HEAD}/clean", self._against(mean, target, batch, self.first), mean.valid)
+            self._sum(sums, f"{MEAN_HEAD}/clean", mean, target, self.first)
+        return columns
+
+    def _against(
+        self, got: Prediction, target: Prediction, batch: TwinBatch, model: Predictor
+    ) -> dict[str, Tensor]:
+        """Distances to the reference, as far as the meshes correspond, and to the annotation."""
+        figures: dict[str, Tensor] = {}
+        if model.same_head:
+            for name, metric, mine, goal in (
+                ("shape_mm", shape_error_mm, got.neutral, target.neutral),
+                ("posed_mm", posed_error_mm, got.posed, target.posed),
+                ("texture", texture_error, got.albedo, target.albedo),
+            ):
+                if mine is not None and goal is not None:
+                    figures[name] = metric(mine, goal, self.face)
+        if got.landmarks468 is not None:
+            figures["nme"] = nme(got.landmarks468, batch.points)
+        if got.landmarks68 is not None:
+            figures["nme68"] = nme(got.landmarks68, ibug68_of(batch.points))
+        return figures
+
+    def _sum(
+        self, sums: dict[str, ShapeSums], key: str, got: Prediction, target: Prediction, model: Predictor
+    ) -> None:
+        if got.neutral is None or target.neutral is None:
+            return
+        verts = got.neutral[got.valid]
+        distance = (verts - target.neutral[got.valid]).norm(dim=-1) if model.same_head else None
+        sums.setdefault(key, ShapeSums()).add(verts[:, model.region > 0.5], distance)
 
 
-def reductions(summary: dict, teacher: str, student: str, group: str = "all") -> dict[str, float]:
-    """1 - student/teacher on the same occluded images, and the ratios that keep it honest."""
-    row = summary["groups"][group]
-
-    def mean(model: str, kind: str, metric: str) -> float:
-        return row[f"{model}/{kind}/{metric}"]["mean"]
-
-    result = {
-        f"{metric}_reduction": 1
-        - _ratio(mean(student, "occluded", metric), mean(teacher, "occluded", metric))
-        for metric in ("shape_mm", "posed_mm", "texture", "nme")
-    }
-    for model in (teacher, student):
-        result[f"nme_ratio/{model}"] = _ratio(mean(model, "occluded", "nme"), mean(model, "clean", "nme"))
-    spread = summary["spread_mm"]
-    result["spread_ratio"] = _ratio(spread[f"{student}/occluded"], spread[f"{teacher}/clean"])
-    return result
+def _drift(told: Mapping[str, Prediction], points: Tensor, region: Tensor) -> dict[str, Tensor]:
+    """How far the cover moves a participant's own answer for the clean photo, whatever its conventions."""
+    clean, covered = told["clean"], told["occluded"]
+    figures: dict[str, Tensor] = {}
+    if clean.neutral is not None and covered.neutral is not None:
+        figures["drift_mm"] = shape_error_mm(covered.neutral, clean.neutral, region)
+    if clean.landmarks68 is not None and covered.landmarks68 is not None:
+        moved = covered.landmarks68 - clean.landmarks68
+        goal = ibug68_of(points)
+        figures["drift_nme68"] = nme(goal + moved, goal)
+    return figures
 
 
-def _ratio(value: float, by: float) -> float:
-    """`value / by`, NaN where nothing was there to compare with."""
-    return value / by if by else float("nan")
+def _consistency(told: Mapping[str, Prediction], views: Sequence[str], region: Tensor) -> dict[str, Tensor]:
+    """Spread of shape and albedo over several covers of one photo."""
+    covered = [told.get(view) for view in views if view != "clean"]
+    figures: dict[str, Tensor] = {}
+    if len(covered) < 2 or any(one is None for one in covered):
+        return figures
+    shapes = [one.neutral for one in covered if one is not None and one.neutral is not None]
+    if len(shapes) == len(covered):
+        figures["identity_mm"] = identity_spread_mm(torch.stack(shapes), region)
+    colours = [one.albedo for one in covered if one is not None and one.albedo is not None]
+    if len(colours) == len(covered):
+        figures["identity_texture"] = identity_spread_texture(torch.stack(colours), region)
+    return figures
 
 
-def to_json(summary: dict) -> str:
-    """Readable JSON of a summary."""
-    return json.dumps(summary, indent=2, sort_keys=True)
+def _mask_scores(got: Prediction, batch: TwinBatch, view: str) -> dict[str, Tensor]:
+    if got.mask is None:
+        return {}
+    truth = batch.face_mask if view == "clean" else batch.visible
+    scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, batch.face_mask[:, 0] > 0.5)
+    return {f"mask_{name}": value for name, value in scores.items()}
+
+
+def _store(columns: dict[str, list], key: str, figures: Mapping[str, Tensor], valid: Tensor) -> None:
+    for name, values in figures.items():
+        columns[f"{key}/{name}"] = torch.where(valid, values, torch.nan).tolist()
+
+
+def _load(twins: Batches, steps: range, workers: int) -> Iterator[TwinBatch]:
+    if workers:
+        loader: DataLoader = DataLoader(
+            twins,  # type: ignore[arg-type]
+            sampler=steps,
+            batch_size=None,
+            num_workers=workers,
+        )
+        return iter(loader)
+    return (twins[step] for step in steps)

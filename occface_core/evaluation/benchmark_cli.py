@@ -21,9 +21,10 @@ logger = logging.getLogger(__name__)
 _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "occlusion": ("occface_core.evaluation.occlusion_cli", "clean and occluded twins by coverage and family"),
     "landmarks": ("occface_core.evaluation.landmarks_cli", "68-point error on annotated photos"),
-    "aflw": ("occface_core.evaluation.aflw_cli", "68-point error on AFLW2000-3D by head yaw"),
+    "aflw": ("occface_core.evaluation.aflw_cli", "68-point error on AFLW2000-3D by yaw"),
     "segmentation": ("occface_core.pipeline.segmentation_cli", "visible-face masks against given ones"),
     "views": ("occface_core.evaluation.views_cli", "depth and shape of rendered faces seen from several sides"),
+    "regions": ("occface_core.evaluation.region_cli", "errors of nose, mouth, forehead, cheek"),
     "now-synthetic": ("occface_core.evaluation.now_synthetic_cli", "make a NoW dataset of rendered heads"),
     "now-predict": ("occface_core.pipeline.now_predict_cli", "reconstruct the photos of a NoW dataset"),
 }

@@ -4,15 +4,12 @@ Outcomes are kept per image in a cache beside the results and reused while the f
 same.
 """
 
-import contextlib
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +28,12 @@ from occface_core.evaluation.now_files import (
     read_picked_points,
     unexpected_files,
 )
+from occface_core.evaluation.parallel import results
 
 PROTOCOL_VERSION = 1  # raise when a change moves distances: older cached results are then ignored
 STATUSES = ("ok", "missing", "invalid", "scan", "vertex_count")
 # What a broken file may raise on its way through the arithmetic; it must not stop the other images.
 _FILE_TROUBLE = (OccFaceError, ArithmeticError, ValueError, OSError)
-_THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 Progress = Callable[[Iterable, int], Iterable]
 
@@ -138,7 +135,7 @@ def evaluate(dataset: NowDataset, predictions: Path, *, cache: Path, unit: str |
             outcomes[image] = job
         else:
             jobs.append(job)
-    stream = _stream(sorted(jobs, key=lambda job: job.image), workers or os.cpu_count() or 1)
+    stream = results(run_job, sorted(jobs, key=lambda job: job.image), workers or os.cpu_count() or 1)
     for outcome in progress(stream, len(jobs)) if progress else stream:
         outcomes[outcome.image] = outcome
     ordered = [outcomes[image] for image in images]
@@ -159,36 +156,6 @@ def _prepare(dataset: NowDataset, predictions: Path, image: NowImage, unit: str 
     except DataError as error:
         return ImageOutcome(image, "scan", str(error))
     return _Job(image, files, scan, points, unit, cache / f"{image.key}.npz")
-
-
-def _stream(jobs: Sequence[_Job], workers: int) -> Iterator[ImageOutcome]:
-    """Outcomes as they are finished."""
-    if workers < 2 or len(jobs) < 2:
-        yield from map(run_job, jobs)
-        return
-    # Spawned, not forked: a fork of a process with running threads can hang.
-    with _one_thread_each(), ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn")) as pool:
-        futures = [pool.submit(run_job, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Child processes started inside read these settings: the cores are shared out by process."""
-    before = {name: os.environ.get(name) for name in _THREAD_SETTINGS}
-    os.environ.update(dict.fromkeys(_THREAD_SETTINGS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def run_job(job: _Job) -> ImageOutcome:

@@ -5,8 +5,8 @@ exact truth. Identities come from a seed of their own, so no training run has se
 detail that the shape space cannot express. It is no substitute for NoW: the faces are rendered.
 
 Besides NoW's files (``iphone_pictures``, ``detected_face``, ``scans``, ``scans_lmks_onlypp``,
-``imagepathsvalidation.txt``) it writes ``boxes.csv`` (68-point boxes), ``truth/<subject>.npz`` and
-``synthetic.json``.
+``imagepathsvalidation.txt``) it writes ``boxes.csv`` (68-point boxes), ``regions`` and ``keypoints`` (for
+``benchmark regions``), ``truth/<subject>.npz`` and ``synthetic.json``.
 """
 
 import csv
@@ -24,7 +24,9 @@ from torch import Tensor
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.errors import ConfigError
 from occface_core.evaluation.now_files import CHALLENGES, IMAGE_LISTS
-from occface_core.evaluation.now_synthetic_scan import Scan, ScanConfig, make_scan
+from occface_core.evaluation.now_synthetic_scan import Scan, ScanConfig, keep_vertices, make_scan
+from occface_core.evaluation.region_errors import REGIONS
+from occface_core.evaluation.region_parts import face_parts
 from occface_core.geometry.mesh import Mesh
 from occface_core.geometry.mesh_io import save_mesh
 from occface_core.morphable.head_model import HeadModel
@@ -155,6 +157,7 @@ def _write_truth(head: HeadModel, person: _Person, root: Path, config: ScanConfi
     save_mesh(mesh, folder / f"{person.name}.obj")
     picked = root / "scans_lmks_onlypp" / person.name / f"{person.name}_picked_points.pp"
     write_picked_points(scan.landmarks, picked)
+    _write_regions(scan, person, root)
     (root / "truth").mkdir(exist_ok=True)
     np.savez(root / "truth" / f"{person.name}.npz", verts_neutral=neutral[0].cpu().numpy(),
              betas=person.betas[0].cpu().numpy(), albedo_coeffs=person.albedo[0].cpu().numpy(),
@@ -168,12 +171,25 @@ def _scan(
     for name in _HIDDEN_REGIONS:
         skin = skin & (head.regions[name] < 0.5) if name in head.regions else skin
 
-    def landmarks_of(verts: np.ndarray) -> np.ndarray:
-        points = head.landmarks(torch.from_numpy(verts).to(neutral)[None], "now7")[0]
-        return points.double().cpu().numpy()
+    def points_of(verts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        placed = torch.from_numpy(verts).to(neutral)[None]
+        seven, keypoints = (head.landmarks(placed, which)[0].double().cpu().numpy()
+                            for which in ("now7", "68_static"))
+        return seven, keypoints
 
-    verts = neutral.double().cpu().numpy() * MM
-    return make_scan(verts, head.faces.cpu().numpy(), skin.cpu().numpy(), landmarks_of, config, rng)
+    verts, parts = neutral.double().cpu().numpy() * MM, face_parts(head).cpu().numpy()
+    return make_scan(verts, head.faces.cpu().numpy(), skin.cpu().numpy(), parts, points_of, config, rng)
+
+
+def _write_regions(scan: Scan, person: _Person, root: Path) -> None:
+    """The scan cut into REALY's regions, and its 68 keypoints, for ``benchmark regions``."""
+    folder = root / "regions" / person.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(REGIONS):
+        verts, faces = keep_vertices(scan.verts, scan.faces, scan.parts == number)
+        save_mesh(Mesh(torch.from_numpy(verts).float(), torch.from_numpy(faces)), folder / f"{name}.obj")
+    (root / "keypoints").mkdir(exist_ok=True)
+    np.save(root / "keypoints" / f"{person.name}.npy", scan.keypoints)
 
 
 def write_picked_points(landmarks: Float[np.ndarray, "7 3"], path: Path) -> None:

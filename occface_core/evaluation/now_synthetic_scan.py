@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from occface_core.evaluation.now_alignment import face_sphere
 from occface_core.geometry.mesh import vertex_normals
 
-LandmarksOf = Callable[[Float[np.ndarray, "V 3"]], Float[np.ndarray, "7 3"]]
+PointsOf = Callable[[Float[np.ndarray, "V 3"]], tuple[Float[np.ndarray, "7 3"], Float[np.ndarray, "K 3"]]]
 _WAVES = 24
 _REACH = 1.45  # of the evaluated sphere's radius: the crop of the protocol stays inside the scan
 
@@ -38,39 +38,56 @@ class ScanConfig:
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan and its seven landmarks, mm."""
+    """A scan, its seven landmarks, more keypoints (mm), and the part of the face each vertex lies in."""
 
     verts: Float[np.ndarray, "N 3"]
     faces: Int[np.ndarray, "M 3"]
     landmarks: Float[np.ndarray, "7 3"]
+    keypoints: Float[np.ndarray, "K 3"]
+    parts: Int[np.ndarray, " N"]
 
 
 def make_scan(verts: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], skin: Bool[np.ndarray, " V"],
-              landmarks_of: LandmarksOf, config: ScanConfig, rng: np.random.Generator) -> Scan:
+              parts: Int[np.ndarray, " V"], points_of: PointsOf, config: ScanConfig,
+              rng: np.random.Generator) -> Scan:
     """Turn a neutral head into a scan of its face.
 
     Args:
         verts: neutral head, mm.
         faces: its triangles.
         skin: vertices a scanner would see (no eyeballs, no mouth interior).
-        landmarks_of: the seven landmarks of a head with these vertices.
+        parts: number of the part of the face a vertex lies in, -1 for none.
+        points_of: the seven landmarks and the other keypoints of a head with these vertices.
         config: departures from the head.
         rng: source of all randomness.
     """
     detailed = verts + _detail(verts, config, rng) * _normals(verts, faces)
-    landmarks = landmarks_of(detailed)
+    landmarks, keypoints = points_of(detailed)
     centre, radius = face_sphere(landmarks)
     near = skin & (np.linalg.norm(detailed - centre, axis=1) < _REACH * radius)
-    points, triangles = subdivide(*keep_vertices(detailed, faces, near))
+    # One column per part travels with the positions: a midpoint between two parts is half in each: in none.
+    shares = (parts[:, None] == np.arange(parts.max(initial=-1) + 1)).astype(float)
+    rows, triangles = subdivide(*keep_vertices(np.concatenate([detailed, shares], 1), faces, near))
+    points, shares = rows[:, :3], rows[:, 3:]
     points = points + config.noise * rng.normal(size=(len(points), 1)) * _normals(points, triangles)
-    points, triangles = keep_vertices(points, triangles, ~_holes(points, config, rng))
+    whole = ~_holes(points, config, rng)
+    rows, triangles = keep_vertices(np.concatenate([points, shares], 1), triangles, whole)
+    points, inside = rows[:, :3], rows[:, 3:] > 0.75
+    numbers = np.where(inside.any(1), inside.argmax(1) if inside.shape[1] else 0, -1)
     rotation, shift = _frame(config, rng)
-    return Scan(points @ rotation.T + shift, triangles, landmarks @ rotation.T + shift)
+
+    def turned(x: np.ndarray) -> np.ndarray:
+        return x @ rotation.T + shift
+
+    return Scan(turned(points), triangles, turned(landmarks), turned(keypoints), numbers)
 
 
-def keep_vertices(verts: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"],
-                  keep: Bool[np.ndarray, " V"]) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "M 3"]]:
-    """The sub-mesh of whole triangles among the kept vertices; vertices left without a triangle go too."""
+def keep_vertices(verts: Float[np.ndarray, "V C"], faces: Int[np.ndarray, "F 3"],
+                  keep: Bool[np.ndarray, " V"]) -> tuple[Float[np.ndarray, "N C"], Int[np.ndarray, "M 3"]]:
+    """The sub-mesh of whole triangles among the kept vertices; vertices left without a triangle go too.
+
+    ``verts`` may have more columns than positions.
+    """
     faces = faces[keep[faces].all(1)]
     used = np.zeros(len(verts), bool)
     used[faces] = True
@@ -78,8 +95,8 @@ def keep_vertices(verts: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
     return verts[used], number[faces]
 
 
-def subdivide(verts: Float[np.ndarray, "V 3"],
-              faces: Int[np.ndarray, "F 3"]) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, "M 3"]]:
+def subdivide(verts: Float[np.ndarray, "V C"],
+              faces: Int[np.ndarray, "F 3"]) -> tuple[Float[np.ndarray, "N C"], Int[np.ndarray, "M 3"]]:
     """Split every triangle into four at its edges' midpoints, which neighbours share."""
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
     unique, inverse = np.unique(edges, axis=0, return_inverse=True)

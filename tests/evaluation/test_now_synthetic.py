@@ -17,6 +17,8 @@ from occface_core.evaluation.now_protocol import evaluate
 from occface_core.evaluation.now_results import summarise
 from occface_core.evaluation.now_synthetic import SyntheticNowConfig, write_synthetic_now
 from occface_core.evaluation.now_synthetic_scan import ScanConfig, keep_vertices, make_scan, subdivide
+from occface_core.evaluation.region_files import RegionDataset
+from occface_core.evaluation.region_parts import face_parts
 
 SIZE = 96
 
@@ -47,6 +49,25 @@ def test_layout_is_that_of_now(synthetic: Path) -> None:
         rows = list(csv.DictReader(stream))
     assert [row["image"] for row in rows] == [image.line for image in dataset.images]
     assert all(0 < float(row["x0"]) < float(row["x1"]) < SIZE for row in rows)
+
+
+def test_scans_are_cut_into_regions(synthetic: Path, open_head) -> None:
+    scan = read_geometry(synthetic / "scans" / "SYN_0001" / "SYN_0001.obj")[0]
+    places = {tuple(row) for row in scan.round(3).tolist()}
+    count = 0
+    truth = RegionDataset.open(synthetic).read("SYN_0001")
+    for region in truth.regions.values():
+        rows = [tuple(row) for row in region.verts.round(3).tolist()]
+        count += len(rows)
+        assert places.issuperset(rows)
+        places -= set(rows)  # each scan point lies in one region at most
+    assert 6_000 < count < 9_000
+    names = list(truth.regions)
+    for name, point in (("nose", 30), ("mouth", 51), ("forehead", 21), ("cheek", 8)):
+        place = truth.keypoints[point]
+        gaps = [np.linalg.norm(r.verts - place, axis=1).min() for r in truth.regions.values()]
+        assert names[int(np.argmin(gaps))] == name
+    assert np.bincount(face_parts(open_head) + 1).min() > 300
 
 
 def test_truth_beats_the_mean_head(synthetic: Path, open_head, tmp_path: Path) -> None:
@@ -140,12 +161,17 @@ def test_detail_has_the_size_asked_for(bump, rng: np.random.Generator) -> None:
     everywhere = np.ones(len(bump.verts), bool)
 
     def scan(config: ScanConfig):
-        return make_scan(bump.verts, bump.faces, everywhere, lambda v: bump.landmarks, config, rng)
+        parts = (bump.verts[:, 0] > 0).astype(np.int64)
+        points = bump.landmarks, bump.landmarks[:2]
+        return make_scan(bump.verts, bump.faces, everywhere, parts, lambda v: points, config, rng)
 
     flat, bumpy = scan(plain), scan(rough)
     lengths = np.linalg.norm(flat.verts - bumpy.verts, axis=1)
     assert np.sqrt((lengths**2).mean()) == pytest.approx(0.5, rel=0.3)
     np.testing.assert_array_equal(flat.landmarks, bump.landmarks)
+    np.testing.assert_array_equal(flat.keypoints, bump.landmarks[:2])
+    assert set(flat.parts.tolist()) == {-1, 0, 1}  # -1 where an edge joins both parts
+    assert flat.verts[flat.parts == 1, 0].min() > 0 >= flat.verts[flat.parts == 0, 0].max()
 
 
 def test_impossible_settings_are_refused() -> None:
@@ -154,7 +180,7 @@ def test_impossible_settings_are_refused() -> None:
             SyntheticNowConfig(**options)
 
 
-@pytest.mark.parametrize("name", ["now-synthetic", "now-predict", "occlusion", "landmarks"])
+@pytest.mark.parametrize("name", sorted(benchmark_cli._ELSEWHERE))
 def test_every_benchmark_has_options(name: str, capsys: pytest.CaptureFixture) -> None:
     parser = argparse.ArgumentParser()
     benchmark_cli.add_arguments(parser)

@@ -19,6 +19,10 @@ WRONG_USAGE, INTERRUPTED = 2, 130
 COMMANDS = {
     "reconstruct": ("occface_core.pipeline.reconstruct_cli", "photos, folders or videos to 3D heads"),
     "occlude": ("occface_core.pipeline.occlude_cli", "cover the faces of photos, with exact masks"),
+    "synthesize": (
+        "occface_core.data.synthetic_export_cli",
+        "render faces with exact truth: pictures, masks, depth, codes, landmarks, cameras",
+    ),
     "train": ("occface_core.distillation.cli", "train a teacher or a student"),
     "benchmark": ("occface_core.evaluation.benchmark_cli", "measure a model or a folder of predictions"),
     "assets": ("occface_core.pipeline.assets_cli", "import FLAME; build, list and verify shipped files"),

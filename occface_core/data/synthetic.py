@@ -97,6 +97,7 @@ class SyntheticFaces:
         *,
         generator: torch.Generator,
         backgrounds: Float[Tensor, "N 3 H W"] | None = None,
+        zoom: float = 1.0,
     ) -> SyntheticBatch:
         """Draw `count // views` faces, each photographed `views` times in a row from other directions.
 
@@ -116,6 +117,7 @@ class SyntheticFaces:
             torch.cat([turns, jaw], dim=1).to(device),
             generator=generator,
             backgrounds=backgrounds,
+            zoom=zoom,
         )
 
     def photograph(

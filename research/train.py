@@ -30,9 +30,11 @@ batch_size: int = 60  # fits 4 duplicates (diamor) and 3 views (multiview)
 learning_rate: float = 0.001
 seed: int = 0
 device: str = "auto"  # auto, cpu or cuda
-precision: str = "32-true"  # bf16-mixed on recent GPUs
+precision: str = "auto"  # 32-true, bf16-mixed, or auto: what is faster here
 workers: int = 1  # processes that prepare photos
 code_loss: str = "plain"  # learner only: plain (as published) or normalised
+loss_weights: str = ""  # factors on single terms, e.g. "shape=0,posed=2"; 0 switches a term off
+local_channels: int = 32  # channels per cell that reach the code unpooled, 0: none
 synthetic_share: float = 0.2  # part of a batch that is rendered, when there are photos
 photometric: float = 1.0  # weight of the photometric term
 occluder_family: str = "random"  # random, irrational, empirical or one family
@@ -42,6 +44,7 @@ clean_share: float = 0.2  # students also see some faces uncovered
 duplicates: int = 4  # diamor only: occlusions of each photo
 views: int = 3  # multiview only: pictures of each rendered face
 log_every: int = 5  # steps between two points of the curves
+sheet_minutes: float = 10.0  # training time between two sample sheets; 0: none
 
 # %%
 import json
@@ -49,6 +52,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import Image, display
 
 from occface_core.data.synthetic import SyntheticFaces
 from occface_core.distillation.config import TrainConfig
@@ -84,6 +88,8 @@ config = TrainConfig(
     precision=precision,
     workers=workers,
     code_loss=code_loss,
+    loss_weights=loss_weights,
+    local_channels=local_channels,
     synthetic_share=synthetic_share,
     photometric=photometric,
     occluder_family=occluder_family,
@@ -92,6 +98,7 @@ config = TrainConfig(
     duplicates=duplicates,
     views=views,
     log_every=log_every,
+    sheet_minutes=sheet_minutes,
 )
 metrics = run_training(config)
 
@@ -100,6 +107,7 @@ metrics = run_training(config)
 # Every term carries its weight already, so the curves can be compared. Dashed: their sum.
 
 # %%
+# The same rows are in losses.csv and, with the package `tensorboard`, in event files: `tensorboard --logdir runs`.
 rows = [json.loads(line) for line in (config.out / "losses.jsonl").read_text().splitlines()]
 terms = [name for name in rows[-1] if name not in ("step", "seconds", "images_per_s", "total", "lr")]
 figure, axes = plt.subplots(figsize=(9, 4))
@@ -111,6 +119,14 @@ axes.plot([row["step"] for row in rows], [row["total"] for row in rows], "k--", 
 axes.set(xlabel="step", ylabel="loss", yscale="log", title=f"{recipe}: {metrics['steps']} steps")
 axes.legend(ncols=2, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
+
+# %% [markdown]
+# ## Sample sheet
+# The last of the run's sheets: photos of the dev split where there are photos, rendered faces otherwise.
+
+# %%
+sheets = sorted((config.out / "sheets").glob("step-*.png"))
+display(*[Image(sheets[-1])] if sheets else [])
 
 # %% [markdown]
 # ## What the network sees

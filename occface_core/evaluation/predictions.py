@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ class Prediction:
     params: FaceParameters | None = None
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A participant of the benchmark.
 

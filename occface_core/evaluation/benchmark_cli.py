@@ -25,6 +25,8 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "segmentation": ("occface_core.pipeline.segmentation_cli", "visible-face masks against given ones"),
     "views": ("occface_core.evaluation.views_cli", "depth and shape of rendered faces seen from several sides"),
     "regions": ("occface_core.evaluation.region_cli", "errors of nose, mouth, forehead, cheek"),
+    "report": ("occface_core.evaluation.report_cli", "one page of tables and figures from finished runs"),
+    "throughput": ("occface_core.distillation.throughput_cli", "images per second of occluders and training"),
     "now-synthetic": ("occface_core.evaluation.now_synthetic_cli", "make a NoW dataset of rendered heads"),
     "now-predict": ("occface_core.pipeline.now_predict_cli", "reconstruct the photos of a NoW dataset"),
 }

@@ -26,7 +26,7 @@ class Prediction:
     Attributes:
         valid: (B,) the prediction is there and finite; other rows hold zeros.
         neutral, posed: (B,V,3) metres, without and with pose and expression.
-        albedo: (B,V,3) linear RGB in [0,1] at the vertices.
+        albedo: (B,V,3) RGB in [0,1] at the vertices.
         landmarks468, landmarks68: crop pixels.
         mask: (B,S,S) visible face skin.
         params: the code, of this package's networks only.

@@ -6,7 +6,8 @@ its own answer for the clean photo.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,6 +35,7 @@ Encoder = Callable[[Tensor], EncoderOutput]
 MEAN_HEAD = "mean head"  # on the reference's pose: it knows where the face is and nothing of the person
 
 
+@runtime_checkable
 class Batches(Protocol):
     """`EvaluationTwins`, or a non-augmenting `TwinSampler`."""
 
@@ -51,6 +53,8 @@ class RobustnessBenchmark:
         reference: name of the network whose clean prediction is the reference.
         include_mean: also report the mean head, posed and placed as the reference is.
         device: where batches go; the networks must be there already.
+        threads: predictions made at a time. On a CPU this beats threads inside of PyTorch, whose operations
+            wait for their slowest thread: where another program keeps a core busy, they all but stop.
 
     Raises:
         ConfigError: the reference is not among the networks, or a name holds a slash.
@@ -65,6 +69,7 @@ class RobustnessBenchmark:
         reference: str,
         include_mean: bool = True,
         device: str = "cpu",
+        threads: int = 1,
     ) -> None:
         self.models: dict[str, Predictor] = {
             name: model if hasattr(model, "predict") else Network(model, head, albedo)
@@ -81,6 +86,7 @@ class RobustnessBenchmark:
         self.face: Tensor = head.regions["face"]
         self.include_mean: bool = include_mean
         self.device: str = device
+        self.threads: int = threads
 
     def run(
         self,
@@ -119,16 +125,11 @@ class RobustnessBenchmark:
         }
         batch = batch.to(self.device)
         views = list(views_of(batch))
-        target = self.first.predict(batch, "clean")
+        answers = self._ask(batch, views)
+        target = answers[self.reference]["clean"]
         assert target.params is not None
         for name, model in self.models.items():
-            told = {
-                view: model.predict(batch, view)
-                for view in views
-                if model.views is None or view in model.views
-            }
-            if name == self.reference:
-                told["clean"] = target
+            told = answers[name]
             for view in ("clean", "occluded"):
                 figures = self._against(told[view], target, batch, model)
                 figures |= _mask_scores(told[view], batch, view)
@@ -145,6 +146,21 @@ class RobustnessBenchmark:
             _store(columns, f"{MEAN_HEAD}/clean", self._against(mean, target, batch, self.first), mean.valid)
             self._sum(sums, f"{MEAN_HEAD}/clean", mean, target, self.first)
         return columns
+
+    def _ask(self, batch: TwinBatch, views: Sequence[str]) -> dict[str, dict[str, Prediction]]:
+        """Everybody's answers, by participant and view."""
+        asked = [
+            (name, view)
+            for name, model in self.models.items()
+            for view in views
+            if model.views is None or view in model.views
+        ]
+        with ThreadPoolExecutor(self.threads) as pool:
+            made = list(pool.map(lambda one: self.models[one[0]].predict(batch, one[1]), asked))
+        answers: dict[str, dict[str, Prediction]] = {name: {} for name in self.models}
+        for (name, view), prediction in zip(asked, made, strict=True):
+            answers[name][view] = prediction
+        return answers
 
     def _against(
         self, got: Prediction, target: Prediction, batch: TwinBatch, model: Predictor

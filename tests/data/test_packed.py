@@ -139,3 +139,13 @@ def test_a_killed_pack_is_rebuilt_and_a_whole_one_is_reused(photo_folder: Path, 
     assert (folder / "images.npy").stat().st_mtime_ns == stamp
     cached_pack(photos, tmp_path, size=32, limit=4)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_corrected_label_needs_no_new_pack(photo_folder: Path, tmp_path: Path) -> None:
+    photos = load_photo_set(photo_folder)
+    cached_pack(photos, tmp_path, size=32, limit=3)
+    relabelled = PhotoSet([replace(record, label="61_1_2", identity="x") for record in photos.records])
+    again = cached_pack(relabelled, tmp_path, size=32, limit=3)
+    assert again.labels == ["61_1_2"] * 3
+    assert again.identities == ["x"] * 3
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,7 +1,7 @@
 """A small face-like surface, and NoW folders made of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +72,57 @@ def now_folders(tmp_path: Path, bump: Bump) -> NowFolders:
             np.save(predictions / f"{keys[-1]}.npy", bump.landmarks / 1000)
     (dataset / "imagepathsvalidation.txt").write_text("".join(f"{key}.jpg\n" for key in keys))
     return NowFolders(dataset, predictions, tuple(keys), write_obj, write_points)
+
+
+LABELS = ("26_0_0", "31_1_1", "", "70_1_2", "26_0_0", "45_0_3", "19_1_4", "", "26_1_0", "33_0_0")
+
+
+@pytest.fixture(scope="session")
+def labelled_pack(open_head, small_albedo):
+    """Ten rendered faces, 80 px, most with a label like UTKFace's."""
+    import torch
+
+    from occface_core.data.synthetic_pack import synthetic_pack
+
+    pack = synthetic_pack(open_head, small_albedo, 10, generator=torch.Generator().manual_seed(0), size=80)
+    return replace(pack, labels=list(LABELS))
+
+
+@pytest.fixture(scope="session")
+def make_twins(open_head, labelled_pack):
+    """Twins of the ten faces: `make_twins(batch_size, **settings)`."""
+    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
+
+    mean = open_head.landmarks(open_head.v_template[None], "468")[0]
+
+    def make(batch_size: int = 4, pack=labelled_pack, **settings):
+        chosen = TwinSettings(**{"size": 64, "family": "irrational", **settings})
+        return EvaluationTwins(pack, chosen, mean_points=mean, batch_size=batch_size)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def made_up_network():
+    """`made_up_network(strength, spread)`: shape from the picture's brightness, so covers change it.
+
+    `strength` is the share of a cover's change that is let through, `spread` a factor on all shapes: below 1
+    it shrinks them towards the mean.
+    """
+    import torch
+
+    from occface_core.morphable.parameters import FaceParameters
+    from occface_core.networks.encoder import EncoderOutput, default_code_statistics
+
+    def make(strength: float = 1.0, spread: float = 1.0):
+        def predict(image):
+            code = default_code_statistics()[0].repeat(len(image), 1)
+            centre = image[:, :, 24:40, 24:40].mean((1, 2, 3))  # an occluder changes this
+            rim = image[:, :, :6].mean((1, 2, 3))  # and hardly this
+            code[:, 0] = code[:, 100] = spread * 10 * (strength * centre + (1 - strength) * rim)
+            logits = torch.full((len(image), 1, 8, 8), 5.0)
+            return EncoderOutput(FaceParameters.from_code(code), code, code, logits)
+
+        return predict
+
+    return make

@@ -8,7 +8,11 @@ import torch
 
 from occface_core.evaluation.metrics import (
     bootstrap_interval,
+    bootstrap_means,
+    identity_spread_mm,
+    identity_spread_texture,
     nme,
+    percentile_interval,
     posed_error_mm,
     segmentation_scores,
     shape_error_mm,
@@ -100,3 +104,29 @@ def test_bootstrap_covers_the_mean_and_shrinks_with_data(rng: np.random.Generato
 def test_bootstrap_leaves_out_what_is_not_finite(rng: np.random.Generator) -> None:
     assert bootstrap_interval(np.array([1.0, np.nan, 1.0]), rng=rng) == (1.0, 1.0)
     assert all(math.isnan(v) for v in bootstrap_interval(np.array([np.nan]), rng=rng))
+
+
+def test_a_person_who_does_not_change_with_the_cover_has_no_identity_spread() -> None:
+    face = torch.rand(1, 2, 5, 3)
+    weight = torch.tensor([1.0, 1, 1, 1, 0])
+    same = face.expand(3, -1, -1, -1)
+    assert identity_spread_mm(same, weight).tolist() == pytest.approx([0, 0], abs=1e-4)
+    pair = torch.cat([face, face + torch.tensor([0.004, 0, 0])])
+    pair[1, :, 4] += 1  # outside the region
+    assert identity_spread_mm(pair, weight).tolist() == pytest.approx([2, 2], rel=1e-3)
+    colours = torch.stack([torch.full((1, 5, 3), 0.4), torch.full((1, 5, 3), 0.6)])
+    assert float(identity_spread_texture(colours, weight)) == pytest.approx(0.1, rel=1e-4)
+
+
+def test_resampled_means_are_paired_and_skip_what_is_absent(rng: np.random.Generator) -> None:
+    values = rng.normal(2, 1, (60, 3))
+    values[:, 1] = 3 * values[:, 0]
+    values[::2, 2] = np.nan
+    drawn = bootstrap_means(values, rng=rng)
+    assert drawn.shape == (1000, 3)
+    np.testing.assert_allclose(drawn[:, 1] / drawn[:, 0], 3, rtol=1e-9)
+    low, high = percentile_interval(drawn[:, 2])
+    assert low < np.nanmean(values[:, 2]) < high
+    assert high - low == pytest.approx(2 * 1.96 * np.nanstd(values[:, 2]) / np.sqrt(30), rel=0.3)
+    nothing = bootstrap_means(np.full((4, 1), np.nan), rng=rng)
+    assert all(math.isnan(bound) for bound in percentile_interval(nothing[:, 0]))

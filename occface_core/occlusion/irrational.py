@@ -48,12 +48,13 @@ def _search(sample: Sample, target: float, low: float, high: float, draw: Callab
 
 def _anchors(sample: Sample, rng: np.random.Generator, count: int) -> np.ndarray:
     """(count,2) random positions on the face, as fractions of width and height (whole image if no face)."""
-    rows, columns = np.nonzero(sample.face > 0.5)
+    pixels = np.flatnonzero(sample.face > 0.5)
     picks = rng.random(count)
-    if len(rows) == 0:
+    if len(pixels) == 0:
         return rng.uniform(0.2, 0.8, (count, 2)).astype(np.float32)
-    chosen = np.minimum((picks * len(rows)).astype(np.int64), len(rows) - 1)
-    spots = np.stack([(columns[chosen] + 0.5) / sample.width, (rows[chosen] + 0.5) / sample.height], axis=1)
+    chosen = pixels[np.minimum((picks * len(pixels)).astype(np.int64), len(pixels) - 1)]
+    rows, columns = np.divmod(chosen, sample.width)
+    spots = np.stack([(columns + 0.5) / sample.width, (rows + 0.5) / sample.height], axis=1)
     return spots.astype(np.float32)
 
 

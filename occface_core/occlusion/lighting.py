@@ -7,6 +7,7 @@ import numpy as np
 
 from occface_core.occlusion.canonical import canonical_normals
 from occface_core.occlusion.face_points import EYES_AND_LIPS
+from occface_core.occlusion.kernels import premultiply, unmultiply
 from occface_core.occlusion.posing import HeadPose
 from occface_core.occlusion.surfaces import opaque_window
 
@@ -95,12 +96,11 @@ def blend_in(
     window = opaque_window(alpha, margin=6)
     if window is None:
         return tinted, soft
-    layers = np.concatenate([colour[window] * alpha[window][..., None], alpha[window][..., None]], axis=-1)
+    layers = np.empty((*alpha[window].shape, 4), np.float32)
+    premultiply(colour[window], alpha[window], layers)
     layers = cv2.GaussianBlur(layers, (0, 0), max(sigma, 0.3), borderType=cv2.BORDER_REPLICATE)
-    opacity = layers[..., 3]
-    soft[window] = np.where(opacity < 0.01, np.float32(0.0), np.minimum(opacity, 1.0))
-    grain = rng.standard_normal(opacity.shape, dtype=np.float32) * np.float32(noise)
-    tinted[window] = layers[..., :3] / np.maximum(opacity, 1e-3)[..., None] + grain[..., None]
+    grain = rng.standard_normal(layers.shape[:2], dtype=np.float32)
+    unmultiply(layers, grain, np.float32(noise), tinted[window], soft[window])
     if float(np.abs(image[::4, ::4, 0] - image[::4, ::4, 2]).mean()) < 0.004:  # a black and white picture
         tinted[window] = (tinted[window] @ _LUMA)[..., None]
     return tinted, soft

@@ -5,22 +5,15 @@ partly transparent parts, colours resolved inside the loop. Occluders cover a sm
 where building per-pixel arrays for PyTorch would cost more than the drawing.
 """
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from occface_core.occlusion.kernels import compiled
 from occface_core.occlusion.surfaces import coarse_face
 from occface_core.occlusion.types import Sample
 
 SUPERSAMPLE = 2  # samples per pixel and axis
-
-
-def _compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile on first call. Unwrapped first, since run-time type checkers wrap functions numba must read."""
-    return njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
 
 
 @dataclass(frozen=True)
@@ -46,7 +39,7 @@ class Part:
     two_sided: bool = False
 
 
-@_compiled
+@compiled
 def _draw(verts, faces, uv, light, gloss, texture, two_sided, zbuf, rgba):  # type: ignore[no-untyped-def]
     height, width = zbuf.shape
     rows, columns = texture.shape[0], texture.shape[1]
@@ -84,7 +77,7 @@ def _draw(verts, faces, uv, light, gloss, texture, two_sided, zbuf, rgba):  # ty
                 rgba[y, x, 3] = alpha
 
 
-@_compiled
+@compiled
 def _resolve(rgba, factor, colour, opacity, top, left):  # type: ignore[no-untyped-def]
     rows, columns = rgba.shape[0] // factor, rgba.shape[1] // factor
     share = 1.0 / (factor * factor)
@@ -105,7 +98,7 @@ def _resolve(rgba, factor, colour, opacity, top, left):  # type: ignore[no-untyp
                 opacity[top + y, left + x] = alpha * share
 
 
-@_compiled
+@compiled
 def _silhouette(verts, faces, covered):  # type: ignore[no-untyped-def]
     height, width = covered.shape
     for index in range(faces.shape[0]):

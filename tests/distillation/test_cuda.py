@@ -1,0 +1,44 @@
+"""Every recipe on a GPU for two steps, with photos and renders. Skipped without one."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from occface_core.distillation.config import RECIPES, TrainConfig
+from occface_core.distillation.run import run_training
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) -> None:
+    config = TrainConfig(
+        recipe=recipe,
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+        photos=photo_folder,
+        split="",
+        steps=2,
+        batch_size=6,
+        synthetic_share=1 / 3,
+        duplicates=2,
+        views=2,
+        focus_cycle=2,
+        input_size=64,
+        mask_size=16,
+        workers=0,
+        device="cuda",
+        log_every=1,
+        sheet_faces=2,
+    )
+    metrics = run_training(config)
+    assert metrics["precision"] in ("bf16-mixed", "32-true")
+    assert all(math.isfinite(value) for value in metrics["final"].values())
+    assert (config.out / "sheets" / "step-000002.png").is_file()
+    assert run_training(config.replace(steps=3))["resumed"] is True

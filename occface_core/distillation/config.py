@@ -26,6 +26,7 @@ class TrainConfig:
         minutes: time budget; the learning rate falls to zero at its end.
         steps: stop after so many steps instead (exact reruns); 0 means by time.
         local_channels: channels per cell that reach the code unpooled, see networks/encoder.py; 0: none.
+        evidence_points: landmarks a student looks for one by one, see networks/evidence.py; 0: none.
         code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
         synthetic_share: part of each batch that is rendered with exact truth.
         loss_weights: factors on top of the recipe's own weights, "shape=0,posed=2"; 0 switches a term off.
@@ -54,6 +55,7 @@ class TrainConfig:
     input_size: int = 112
     mask_size: int = 56
     local_channels: int = 32
+    evidence_points: int = 100
     minutes: float = 30.0
     steps: int = 0
     batch_size: int = 64

@@ -13,6 +13,7 @@ from occface_core.data.packed import PackedPhotos, cached_pack
 from occface_core.data.photos import load_photo_set
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.engine import make_fabric, resolve_precision
+from occface_core.distillation.priors import photo_prior, points_to_find, render_prior
 from occface_core.distillation.recipes import RECIPE_CLASSES
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
 from occface_core.distillation.sheets import SampleSheet, sheet_faces
@@ -23,6 +24,7 @@ from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
+from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +60,16 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)
 
 
-def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
-    """A fresh network, started from `start_from`, or for students from the teacher when shapes agree."""
+def make_model(
+    config: TrainConfig, teacher: FaceEncoder | None, prior: LandmarkPrior | None = None
+) -> FaceEncoder:
+    """A fresh network, started from `start_from`, or for students from the teacher when shapes agree.
+
+    Args:
+        config: the run's settings.
+        teacher: network to start from when the settings name none.
+        prior: landmarks of training crops, for networks that look for landmarks.
+    """
     # A head that no term trains says nothing, and leaves synchronised processes waiting for its gradients.
     regions = SIGMA_REGIONS if "sigma" in TERMS[config.recipe] else ()
     model = FaceEncoder(
@@ -69,8 +79,12 @@ def make_model(config: TrainConfig, teacher: FaceEncoder | None) -> FaceEncoder:
             mask_size=config.mask_size,
             local_channels=config.local_channels,
             sigma_regions=regions,
+            evidence_size=PRIOR_SIZE,
+            evidence_points=config.evidence_points if "evidence" in TERMS[config.recipe] else 0,
         )
     )
+    if model.evidence is not None and prior is not None:
+        model.evidence.set_prior(prior, points_to_find(prior, config.evidence_points))
     source = teacher
     if config.start_from == "scratch":
         source = None
@@ -129,11 +143,14 @@ def run_training(config: TrainConfig) -> dict:
         teacher = load_reference(config.teacher, "teacher", config.recipe, fabric.device)
     if config.recipe == "diamor" and config.damior:
         damior = load_reference(config.damior, "damior", config.recipe, fabric.device)
-    model = make_model(config, damior or teacher).to(memory_format=torch.channels_last)
     if config.photos is not None and config.photo_count:
         with fabric.rank_zero_first():  # one process decodes, the others find its pack
             packed = load_packed(config, config.split, config.limit)
     sampler = None if packed is None else make_sampler(config, scene, packed)
+    prior = None
+    if "evidence" in TERMS[config.recipe]:
+        prior = photo_prior(sampler) if sampler is not None else render_prior(scene)
+    model = make_model(config, damior or teacher, prior).to(memory_format=torch.channels_last)
     sheet = None
     if config.sheet_minutes and fabric.is_global_zero:
         sheet = SampleSheet(sheet_faces(config, scene), scene, fabric.autocast)

@@ -11,7 +11,7 @@ _FITTING = ("landmark", "eyes", "lips", "photometric", "mask", *_PRIORS)
 _TRUTH = ("truth_shape", "truth_form", "truth_posed", "truth_albedo", "truth_light")
 _DAMIOR = (
     *("code", "shape", "posed", "landmark", "points", "eyes", "lips"),
-    *("texture", "photometric", "mask", "sigma"),
+    *("texture", "photometric", "mask", "sigma", "evidence", "fused"),
     *_TRUTH,
 )
 # Kept by hand, so that a wrong name is refused before anything is loaded; a test compares it with them.

@@ -1,6 +1,7 @@
 """`benchmark views`: depth and shape of rendered faces seen from several sides, each view by itself."""
 
 import argparse
+from typing import Any
 
 from occface_core.evaluation.landmarks_cli import add_model_arguments, load_models, write
 
@@ -44,12 +45,14 @@ def run(args: argparse.Namespace) -> int:
     }
     lines = ["| network | depth mm | shape without size mm | spread over views mm |", "|---|---|---|---|"]
     for name, row in summary.items():
-        cells = [
-            "{:.2f} [{:.2f}, {:.2f}]".format(row[key]["mean"], *row[key]["ci95"])
-            for key in ("depth_mm", "form_mm", "spread_mm")
-        ]
+        cells = [_cell(row[key]) for key in ("depth_mm", "form_mm", "spread_mm")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", f"{args.limit} rendered people, {args.views} views each, {size} px."]
     write(args.out, "views", {"people": args.limit, "views": args.views, "summary": summary}, lines)
     tqdm.write("\n".join(lines))
     return 0
+
+
+def _cell(entry: dict[str, Any]) -> str:
+    low, high = entry["ci95"]
+    return f"{entry['mean']:.2f} [{low:.2f}, {high:.2f}]"

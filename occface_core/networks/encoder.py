@@ -19,6 +19,7 @@ from occface_core.data.crop import CROP_SCALE
 from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import DECA_236, FaceParameters, layout
 from occface_core.networks.backbones import BACKBONES, build_backbone
+from occface_core.networks.evidence import PRIOR_SIZE, Evidence, LandmarkEvidence
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,19 @@ class EncoderConfig:
     sigma_regions: tuple[str, ...] = field(default=())  # regions whose uncertainty (mm) is predicted
     crop_scale: float = CROP_SCALE  # side of the crop over the mean side of the 68-point box
     local_channels: int = 0  # channels per cell that reach the code unpooled; 0: DECA's average alone
+    evidence_points: int = 0  # landmarks looked for one by one; 0: none
+    evidence_size: int = PRIOR_SIZE  # components of the prior that completes them
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
             raise ConfigError(f"unknown backbone {self.backbone!r}; choose one of {', '.join(BACKBONES)}")
         if not 64 <= self.input_size <= 512:
             raise ConfigError(f"input_size {self.input_size} is outside 64..512")
+        if not 0 <= self.evidence_points <= 468 or not 1 <= self.evidence_size <= 200:
+            raise ConfigError(
+                f"evidence_points {self.evidence_points} must be within 0..468 and evidence_size "
+                f"{self.evidence_size} within 1..200"
+            )
         if not 0 <= self.local_channels <= 512:
             raise ConfigError(f"local_channels {self.local_channels} is outside 0..512")
         if self.mask_size < 0 or self.mask_size % 8:
@@ -57,6 +65,7 @@ class EncoderOutput:
     features: Float[Tensor, "B C"]
     mask_logits: Float[Tensor, "B 1 M M"] | None = None
     log_sigma: Float[Tensor, "B R"] | None = None
+    evidence: Evidence | None = None
 
 
 class _Bounded(torch.autograd.Function):
@@ -183,6 +192,15 @@ class FaceEncoder(nn.Module):
             if config.local_channels
             else None
         )
+        self.evidence = None
+        if config.evidence_points:
+            size = config.evidence_size
+            self.evidence = LandmarkEvidence(self.backbone.pyramid_channels, config.evidence_points, size)
+            # Both start at zero, as the local features do.
+            self.evidence_hidden = nn.Linear(size, 1024, bias=False)
+            self.evidence_code = nn.Linear(size, self.layout.size, bias=False)
+            nn.init.zeros_(self.evidence_hidden.weight)
+            nn.init.zeros_(self.evidence_code.weight)
         mean, scale = default_code_statistics()
         if self.layout.size != mean.numel():
             raise ConfigError(f"FaceEncoder predicts the {DECA_236.name} layout, not {self.layout.name}")
@@ -209,14 +227,21 @@ class FaceEncoder(nn.Module):
             )
         # Centred input trains faster from scratch; DECA's RGB/255 is what the caller gives.
         features, pyramid = self.backbone((image - 0.5) * 4.0)
+        evidence = self.evidence(pyramid) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
         with torch.autocast(image.device.type, enabled=False):
             features = features.float()
             hidden = self.layers[0](features)
             if self.local is not None:
                 hidden = hidden + self.local(pyramid)
+            if evidence is not None:
+                hidden = hidden + self.evidence_hidden(evidence.z)
             raw = self.layers[2](self.layers[1](hidden))
+            if evidence is not None:
+                raw = raw + self.evidence_code(evidence.z)
         result = {"code": self.decode_raw(raw), "features": features}
+        if evidence is not None:
+            result |= {f"evidence_{name}": value for name, value in vars(evidence).items()}
         if self.mask_head is not None:
             result["mask_logits"] = self.mask_head(pyramid)
         if self.sigma_head is not None:
@@ -225,7 +250,10 @@ class FaceEncoder(nn.Module):
 
     def assemble(self, tensors: dict[str, Tensor]) -> EncoderOutput:
         """Name the parameters in what `tensors` returned."""
-        return EncoderOutput(FaceParameters.from_code(tensors["code"], self.layout), **tensors)
+        found = {k.removeprefix("evidence_"): v for k, v in tensors.items() if k.startswith("evidence_")}
+        rest = {k: v for k, v in tensors.items() if not k.startswith("evidence_")}
+        params = FaceParameters.from_code(tensors["code"], self.layout)
+        return EncoderOutput(params, **rest, evidence=Evidence(**found) if found else None)
 
     def decode_raw(self, raw: Float[Tensor, "B N"]) -> Float[Tensor, "B N"]:
         """Scale raw outputs to the code's units and bound the expression."""

@@ -30,6 +30,7 @@ from occface_core.losses import (
 )
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
+from occface_core.networks.evidence import evidence_nll
 
 
 class DamiorRecipe(LearnerRecipe):
@@ -67,6 +68,9 @@ class DamiorRecipe(LearnerRecipe):
         if out.log_sigma is not None:
             error = region_rms_mm(decoded.neutral, goal.neutral, scene.regions)
             losses["sigma"] = 0.02 * uncertainty_nll(error, out.log_sigma)
+        if out.evidence is not None:
+            losses["evidence"] = 0.1 * evidence_nll(out.evidence, twin.points)
+            losses["fused"] = 4.0 * landmark_loss(out.evidence.fused, twin.points, scene.landmark_weights)
         return losses | truth_losses(scene, out, decoded, twin)
 
     def texture_loss(self, params: FaceParameters, target: FaceParameters) -> Tensor:

@@ -1,4 +1,4 @@
-"""Twins are a function of the photo's place alone, whole bytes, and known by name; exports hold the same pixels."""
+"""Twins depend on the photo's place alone, are whole bytes, known by name; exports hold the same pixels."""
 
 import csv
 import json

@@ -9,20 +9,26 @@
 # ```
 #
 # Without photos it measures rendered faces, which shows that everything works but says little about real ones.
+#
+# The run folder holds what `benchmark occlusion` writes, and `report.html`, one page with every table and figure.
 
 # %% tags=["parameters"]
 teacher: str = "teacher"  # the reference: shipped name or .safetensors file
 student: str = "student"  # shipped name or .safetensors file
-others: str = ""  # more networks: name and file joined by an equals sign, separated by commas
+others: str = ""  # more networks or .npz predictions: name and file joined by an equals sign, separated by commas
 photos: str = ""  # folder of photos with 468 landmarks; empty: rendered faces
 split: str = "dev"  # shard prefix or sub-folder
 limit: int = 64  # first so many photos, or number of rendered faces; 0: all photos
 family: str = "random"  # random, irrational, empirical or one family
 coverage_low: float = 0.2  # occluders hide at least this share of the face,
 coverage_high: float = 0.5  # and at most this one
+duplicates: int = 1  # different covers of each photo; 2 and more measure how alike the answers are
 batch_size: int = 16
 seed: int = 0
 cache: str = "runs/cache"  # where decoded photos are kept
+more_runs: str = ""  # folders of other benchmarks for the page (NoW, landmarks, ...), separated by commas
+worst: int = 8  # photos in each list of worst cases
+show_photos: bool = False  # put the worst photos into the page: only where the page stays with the photos
 out: str = "runs/notebook/evaluate"
 
 # %%
@@ -32,18 +38,22 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import Markdown
+from IPython.display import SVG, Image, Markdown, display
 
-from occface_core.data.batches import BatchConfig, TwinSampler
-from occface_core.data.landmarks import mirror_pairs
 from occface_core.data.packed import cached_pack
 from occface_core.data.photos import load_photo_set
 from occface_core.data.synthetic_pack import synthetic_pack
-from occface_core.evaluation.occlusion_cli import markdown
-from occface_core.evaluation.robustness import RobustnessBenchmark, reductions, summarise
+from occface_core.evaluation.occlusion_participants import Participants, load_networks
+from occface_core.evaluation.occlusion_run import run_occlusion
+from occface_core.evaluation.occlusion_tables import markdown
+from occface_core.evaluation.report import TITLE, ReportOptions, build
+from occface_core.evaluation.report_page import Picture, write_page
+from occface_core.evaluation.report_runs import read_runs
+from occface_core.evaluation.report_worst import crops_of_twins
+from occface_core.evaluation.robustness import RobustnessBenchmark
+from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
-from occface_core.networks.checkpoints import load_encoder
 
 # %% [markdown]
 # ## Networks and faces
@@ -51,84 +61,86 @@ from occface_core.networks.checkpoints import load_encoder
 # %%
 head, albedo = HeadModel.load(), AlbedoModel.load()
 extra = dict(item.split("=", 1) for item in others.split(",") if item)
-networks = {
-    name: load_encoder(source) for name, source in {"teacher": teacher, "student": student, **extra}.items()
-}
+sources = {"teacher": teacher, "student": student, **extra}
+networks = load_networks(sources, "cpu")
 if photos:
     packed = cached_pack(load_photo_set(photos, split=split), Path(cache), limit=limit or None)
 else:
     packed = synthetic_pack(head, albedo, limit or 64, generator=torch.Generator().manual_seed(seed))
-mean_points = head.landmarks(head.v_template[None], "468")[0]
-settings = BatchConfig(
-    batch_size=batch_size,
+covers = TwinSettings(
     size=networks["teacher"].config.input_size,
-    occlude=True,
     family=family,
     coverage=(coverage_low, coverage_high),
-    clean_share=0.0,
-)
-sampler = TwinSampler(
-    packed,
-    settings,
+    covers=duplicates,
     seed=seed,
-    mirror=mirror_pairs(mean_points.numpy()),
-    mean_points=mean_points,
-    augment=False,
 )
-first = sampler[0]
+mean_points = head.landmarks(head.v_template[None], "468")[0]
+twins = EvaluationTwins(packed, covers, mean_points=mean_points, batch_size=batch_size)
+first = twins[0]
+pairs = torch.stack([first.clean, first.occluded], 1).flatten(0, 1)
 figure, panels = plt.subplots(2, 8, figsize=(15, 4))
-for panel, image in zip(
-    panels.T.flat, torch.stack([first.clean, first.occluded], 1).flatten(0, 1), strict=False
-):
+for panel, image in zip(panels.T.flat, pairs, strict=False):
     panel.imshow(image.permute(1, 2, 0).numpy())
 for panel in panels.flat:
     panel.set_axis_off()
 plt.show()
 
 # %% [markdown]
-# ## Table
+# ## Measure
 # A network that answers the mean face whatever it sees has a small shape error: read it beside the spread of its shapes
-# and beside the row of the mean head.
+# and beside the row of the mean head. An interrupted run goes on where it stopped.
 
 # %%
-rows = RobustnessBenchmark(head, albedo, networks, reference="teacher").run(sampler)
-summary = summarise(rows, seed=seed)
-summary["against"] = "teacher"
-summary["reductions"] = {name: reductions(summary, "teacher", name) for name in networks if name != "teacher"}
+folder = Path(out)
+participants = Participants.of(sources, networks, twins, head, albedo)
+benchmark = RobustnessBenchmark(head, albedo, participants.models, reference="teacher")
+summary = run_occlusion(
+    benchmark,
+    twins,
+    participants,
+    folder,
+    models=[name for name in sources if name != "teacher"],
+    against=["teacher"],
+    left_out=packed.skipped,
+)
 Markdown(markdown(summary))
 
 # %% [markdown]
-# ## Error by coverage
+# ## One page
+# The figures below, with the tables, worst cases, published figures and whatever other runs are named in `more_runs`.
 
 # %%
-bins = [name for name in summary["groups"] if name.startswith("coverage")]
-figure, panels = plt.subplots(1, 2, figsize=(11, 3.5))
-for panel, metric, label in zip(panels, ("shape_mm", "nme"), ("shape error [mm]", "NME"), strict=True):
-    for name in networks:
-        entries = [summary["groups"][b][f"{name}/occluded/{metric}"] for b in bins]
-        middle = np.array([e["mean"] for e in entries])
-        low, high = np.array([e["ci95"] for e in entries]).T
-        panel.errorbar(bins, middle, yerr=(middle - low, high - middle), marker="o", capsize=3, label=name)
-    panel.set(ylabel=label, ylim=(0, None))
-    panel.tick_params(axis="x", labelrotation=30)
-panels[0].legend()
-plt.show()
+runs = read_runs([folder, *(Path(name.strip()) for name in more_runs.split(",") if name.strip())])
+crops = {runs.occlusion[0].label: crops_of_twins(twins)} if show_photos else {}
+blocks = build(runs, ReportOptions(worst=worst, crops=crops, head=head))
+page = write_page(TITLE, blocks, folder / "report.html")[0]
+for block in blocks:
+    if isinstance(block, Picture):
+        display(Markdown(f"*{block.caption}*"), (SVG if block.name.endswith(".svg") else Image)(block.data))
+page
 
 # %% [markdown]
 # ## Metrics
 
 # %%
+every = summary["groups"]["all"]
+rows = runs.occlusion[0].values
+reductions = {}
+for one in summary["comparisons"]:
+    if one["group"] == "all":
+        change = {name: figure["value"] for name, figure in one.items() if isinstance(figure, dict)}
+        change[f"nme_ratio/{one['model']}"] = change["nme_ratio"]
+        change[f"nme_ratio/{one['against']}"] = change["nme_ratio_against"]
+        reductions[one["model"]] = change
 metrics = {
     "photos": len(packed),
     "rendered": not photos,
     "family": family,
-    "coverage": float(rows.array("coverage").mean()),
-    "reductions": summary["reductions"],
-    "all": {k: v["mean"] for k, v in summary["groups"]["all"].items() if k != "count"},
+    "coverage": float(np.mean(rows["coverage"])),
+    "reductions": reductions,
+    "all": {k: v["mean"] for k, v in every.items() if k != "count"},
     "spread_mm": summary["spread_mm"],
+    "page": str(page),
 }
-folder = Path(out)
-folder.mkdir(parents=True, exist_ok=True)
-(folder / "summary.json").write_text(json.dumps(summary, indent=2, sort_keys=True) + "\n")
 (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n")
 metrics["reductions"]

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure; write OUT/regions.json, .md and .csv; 3 when anything failed or is missing (each named)."""
     from occface_core.evaluation.landmarks_cli import write
-    from occface_core.evaluation.region_files import RegionDataset, find_predictions
+    from occface_core.evaluation.region_files import REALY_REGIONS, RegionDataset, find_predictions
     from occface_core.evaluation.region_run import evaluate, summarise
 
     out: Path = args.out or args.predictions / "results"
@@ -71,7 +71,14 @@ def run(args: argparse.Namespace) -> int:
         return INCOMPLETE
     summary = summarise(outcomes)
     lines = markdown({args.predictions.name: summary})
-    report = {"name": args.predictions.name, "summary": summary, "failed": failed, "left_over": left}
+    realy = dataset.regions.name == REALY_REGIONS  # the real scans, by their folder: comparable with its list
+    report = {
+        "name": args.predictions.name,
+        "realy": realy,
+        "summary": summary,
+        "failed": failed,
+        "left_over": left,
+    }
     write(out, "regions", report, lines)
     sys.stdout.write("\n".join(lines) + f"\nresults in {out}\n")
     return INCOMPLETE if failed else OK

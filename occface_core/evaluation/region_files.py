@@ -27,7 +27,8 @@ from occface_core.morphable.head_model import HeadModel
 
 Keypoints = Float[np.ndarray, "K 3"]
 KeypointsOf = Callable[[Float[np.ndarray, "V 3"], Int[np.ndarray, "F 3"]], Keypoints]
-_REGION_FOLDERS = ("regions", "REALY_scan_region")
+REALY_REGIONS = "REALY_scan_region"
+_REGION_FOLDERS = ("regions", REALY_REGIONS)
 _KEYPOINT_FOLDERS = ("keypoints", "REALY_HIFI3D_keypoints")
 _COUNTS = (68, 85)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from occface_core.evaluation.report_page import Block, Heading, Picture, Table, Text
 from occface_core.evaluation.report_runs import OcclusionRun
+from occface_core.evaluation.twins import EvaluationTwins, TwinSettings, to_bytes
 
 # Name of a photo -> its clean and its covered crop, or None when it is not there.
 Crops = Callable[[str], tuple[UInt8[np.ndarray, "S S 3"], UInt8[np.ndarray, "S S 3"]] | None]
@@ -97,7 +98,6 @@ def crops_of_run(run: OcclusionRun, images: Path, split: str, cache: Path) -> Cr
     """
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
-    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings, to_bytes
     from occface_core.morphable.head_model import HeadModel
 
     photos = load_photo_set(images, split=split)
@@ -107,14 +107,19 @@ def crops_of_run(run: OcclusionRun, images: Path, split: str, cache: Path) -> Cr
     stored = dict(run.settings.get("settings", {}))
     stored["coverage"] = tuple(stored.get("coverage", (0.2, 0.5)))
     twins = EvaluationTwins(packed, TwinSettings(**stored), mean_points=mean, batch_size=1)
-    same = twins.identifier == run.settings.get("twins")
-    place = {name: i for i, name in enumerate(packed.names)} if same else {}
+    return crops_of_twins(twins) if twins.identifier == run.settings.get("twins") else lambda name: None
+
+
+def crops_of_twins(twins: EvaluationTwins) -> Crops:
+    """Crops of photos by their name among these twins."""
+    place = {name: i for i, name in enumerate(twins.packed.names)}
 
     def crops(name: str) -> tuple[np.ndarray, np.ndarray] | None:
         if name not in place:
             return None
-        batch = twins[place[name]]
-        return to_bytes(batch.clean)[0], to_bytes(batch.occluded)[0]
+        step, row = divmod(place[name], twins.batch_size)
+        batch = twins[step]
+        return to_bytes(batch.clean[row]), to_bytes(batch.occluded[row])
 
     return crops
 

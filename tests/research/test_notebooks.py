@@ -115,6 +115,7 @@ def test_evaluate(work: Path, teacher: dict[str, Any], learner: dict[str, Any]) 
         others=f"again={learner['model']}",
         limit=6,
         batch_size=6,
+        worst=2,
     )
     assert metrics["photos"] == 6
     assert metrics["rendered"] is True
@@ -125,6 +126,13 @@ def test_evaluate(work: Path, teacher: dict[str, Any], learner: dict[str, Any]) 
     assert metrics["all"]["teacher/clean/shape_mm"] == 0  # it is its own reference
     assert metrics["all"]["teacher/occluded/shape_mm"] > 0
     assert metrics["all"]["mean head/clean/nme"] > 0
+    page = Path(metrics["page"]).read_text()
+    assert page.startswith("<!doctype html>")
+    for title in ("Cumulative errors", "Where on the head", "Worst cases", "Published figures beside ours"):
+        assert title in page
+    assert "data:image/jpeg" not in page  # no photo unless asked for
+    files = {path.name for path in Path(metrics["page"]).parent.iterdir()}
+    assert {"summary.json", "rows.csv", "vertex_errors.npz"} <= files
 
 
 @pytest.mark.slow

@@ -2,18 +2,21 @@
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.run import run_training
 from occface_core.distillation.state import STATE_FILE
 from occface_core.errors import CheckpointError, ConfigError, DataError
-from occface_core.networks.checkpoints import load_encoder
+from occface_core.networks.checkpoints import load_encoder, save_encoder
+from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 
 
 @pytest.fixture
@@ -138,12 +141,93 @@ def test_a_loss_that_is_no_number_stops_the_run(config: TrainConfig, monkeypatch
         run_training(config)
 
 
-def test_too_little_memory_says_what_to_try(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_says_what_to_try(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     from occface_core.distillation.recipes import TeacherRecipe
 
     def greedy(self, predict, twin, progress):
-        raise torch.OutOfMemoryError("no memory left")
+        raise error
 
     monkeypatch.setattr(TeacherRecipe, "losses", greedy)
     with pytest.raises(ConfigError, match="out of memory at batch size 4; try --batch-size 2"):
         run_training(config)
+
+
+def test_other_errors_are_not_called_memory(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    from occface_core.distillation.recipes import TeacherRecipe
+
+    def wrong(self, predict, twin, progress):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(TeacherRecipe, "losses", wrong)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run_training(config)
+
+
+def test_a_folder_that_is_not_there(config: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere: no such folder of photos"):
+        run_training(config.replace(photos=tmp_path / "nowhere"))
+
+
+def test_photos_without_landmarks(config: TrainConfig, photo_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    (folder / "landmarks.npz").unlink()
+    with pytest.raises(DataError, match=r"no landmarks found; put landmarks\.npz or points\.csv"):
+        run_training(config.replace(photos=folder, split=""))
+
+
+def test_one_broken_photo_is_skipped_counted_and_named(
+    config: TrainConfig, photo_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(photo_folder, tmp_path / "photos"))
+    (folder / "04.png").write_bytes(b"not a picture")
+    (folder / "07.png").rename(folder / "nobody.png")  # no landmarks under that name
+    metrics = run_training(config.replace(photos=folder, split="", synthetic_share=0.0, steps=1))
+    assert metrics["photos"] == 10
+    assert metrics["photos_skipped"] == ["04.png"]
+    assert "1 of 11 photos could not be read, first 04.png" in caplog.text
+    assert "1 photos have no landmarks and are left out, first nobody.png" in caplog.text
+
+
+def stored(tmp_path: Path, name: str, recipe: str, **config: object) -> str:
+    """A small untrained network that says which recipe made it."""
+    settings = {"backbone": "mobilenet_v3_small", "input_size": 64, "mask_size": 16, **config}
+    path = tmp_path / name
+    save_encoder(FaceEncoder(EncoderConfig(**settings)), path, metadata={"recipe": recipe})
+    return str(path)
+
+
+def test_networks_of_the_wrong_recipe_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    teacher = stored(tmp_path, "frail.safetensors", "teacher")
+    student = stored(tmp_path, "student.safetensors", "learner")
+    with pytest.raises(CheckpointError, match="recipe 'learner'; damior needs one of 'teacher'"):
+        run_training(config.replace(recipe="damior", teacher=student))
+    with pytest.raises(CheckpointError, match="recipe 'teacher'; diamor needs one of 'damior'"):
+        run_training(config.replace(recipe="diamor", teacher=teacher, damior=teacher))
+
+
+def test_a_start_from_another_backbone_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    start = stored(tmp_path, "other.safetensors", "teacher", backbone="mobilenet_v3_large")
+    with pytest.raises(CheckpointError, match="'mobilenet_v3_large', this run 'mobilenet_v3_small'"):
+        run_training(config.replace(start_from=start))
+
+
+def test_a_network_of_another_layout_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "deng.safetensors"
+    values = {"backbone": "mobilenet_v3_small", "layout": "deng257"}
+    save_file(
+        {"x": torch.zeros(1)},
+        path,
+        metadata={"format": "occface-encoder", "config": json.dumps(values), "expression_bounds": "null"},
+    )
+    with pytest.raises(CheckpointError, match=r"deng\.safetensors.*deca236 layout, not deng257"):
+        run_training(config.replace(start_from=str(path)))

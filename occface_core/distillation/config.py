@@ -32,7 +32,7 @@ class TrainConfig:
         loss_weights: factors on top of the recipe's own weights, "shape=0,posed=2"; 0 switches a term off.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
             estimates its identities must agree with (empty: consistency among duplicates alone).
-        focus_cycle: steps of one EM cycle; its first sixth trains the segmenter.
+        focus_cycle: steps of one EM cycle; its first half trains the segmenter.
         views: photographs of each rendered face in a multiview batch.
         occluder_family: "random", "irrational", "empirical" or one family's name.
         precision: "32-true", "bf16-mixed", or "auto": bf16-mixed where it is faster.

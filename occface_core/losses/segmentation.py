@@ -1,8 +1,7 @@
 """Unsupervised segmentation terms of FOCUS's E-step (Li et al., CVPR 2023), unreduced over the batch.
 
 FOCUS weighs: neighbour 15, perceptual distance 3, area 0.5, preserve 0.25, binary 10. The perceptual term
-needs a
-face-recognition network, which may not be shipped, and is left out.
+needs a face-recognition network, which may not be shipped, and is left out.
 """
 
 import torch

@@ -175,7 +175,7 @@ def test_focus_alternates(scene: Scene, twin: Twin, student: FaceEncoder) -> Non
     recipe = FocusRecipe(CONFIG.replace(focus_cycle=12), scene)
     e_step = recipe.losses(student, twin, 0.1)
     check(e_step, {"e_neighbour", "e_area", "e_preserve", "e_binary"})
-    recipe.step = 5
+    recipe.step = 6
     m_step = recipe.losses(student, twin, 0.1)
     check(m_step, {"landmark", "photometric", "mask", "prior_shape"})
     torch.stack([v.mean() for v in e_step.values()]).sum().backward()

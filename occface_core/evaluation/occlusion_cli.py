@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="different covers of each photo, for identity consistency (default 1: not measured)",
     )
+    _add_running(parser)
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add("--size", type=int, metavar="PX", help="side of the crops (default: the reference's input)")
     add("--limit", type=int, metavar="N", help="first N photos only")
     add("--seed", type=int, default=0)

@@ -65,23 +65,32 @@ def run_occlusion(
     partial = PartialRun(out, settings, restart=restart)
     rows = benchmark.run(twins, progress=progress, partial=partial, workers=workers)
     rows.labels = twins.packed.labels
-    summary = summarise(rows, seed=twins.settings.seed)
-    summary |= {
+    seed, reference = twins.settings.seed, benchmark.reference
+    summary = summarise(rows, seed=seed)
+    summary["comparisons"] = compare_all(rows, models, against, reference=reference, seed=seed)
+    summary |= _about(benchmark, twins, participants, left_out)
+    write_results(rows, summary, out, twins.packed.names)
+    partial.discard()
+    return summary
+
+
+def _about(
+    benchmark: RobustnessBenchmark,
+    twins: EvaluationTwins,
+    participants: Participants,
+    left_out: Sequence[tuple[str, str]],
+) -> dict:
+    """The part of a summary that says what was measured and what was not."""
+    return {
         "reference": benchmark.reference,
         "models": list(benchmark.models),
         "photos": len(twins.packed),
         "covers": twins.settings.covers,
-        "unlabelled": sum(not label for label in rows.labels),
+        "unlabelled": sum(not label for label in twins.packed.labels),
         "left_out": [list(one) for one in left_out],
         "problems": {name: [list(one) for one in found] for name, found in participants.problems.items()},
         "unusable": participants.unusable,
-        "comparisons": compare_all(
-            rows, models, against, reference=benchmark.reference, seed=twins.settings.seed
-        ),
     }
-    write_results(rows, summary, out, twins.packed.names)
-    partial.discard()
-    return summary
 
 
 def write_results(rows: Rows, summary: dict, out: Path, names: Sequence[str]) -> None:

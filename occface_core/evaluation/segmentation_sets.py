@@ -21,8 +21,9 @@ from occface_core.evaluation.metrics import bootstrap_interval, segmentation_sco
 SCORES = ("iou", "f1", "precision", "recall", "accuracy")
 WHOLE = "photo_iou"  # over all pixels of the photo: a face drawn too small does not flatter it
 WHITE = 128
-# After the photo's stem: our own naming, a common one, FOCUS's.
-MASK_TAGS = ("", "_mask", "_visible_skin_mask")
+# After the photo's stem: nothing, a common one, `occface occlude`'s, FOCUS's.
+MASK_TAGS = ("", "_mask", "_visible", "_visible_skin_mask")
+_NO_MASK = "_occluder"  # what `occface occlude` writes besides
 Failure = tuple[str, str]
 
 
@@ -52,8 +53,9 @@ class SegmentationRow:
 def pair_masks(images: Path, masks: Path) -> tuple[list[MaskedPhoto], list[Failure]]:
     """Every photo with its mask, and (name, reason) of photos without one and masks without a photo.
 
-    Masks lie in the same sub-folders and are called like their photo, or like it with `_mask` or
-    `_visible_skin_mask` (FOCUS) behind the stem; any image format. Both may lie in one folder.
+    Masks lie in the same sub-folders and are called like their photo, or like it with `_mask`, `_visible`
+    (`occface occlude`) or `_visible_skin_mask` (FOCUS) behind the stem; any image format. Both may lie in one
+    folder.
 
     Raises:
         DataError: a folder is missing, or not one pair is in them.
@@ -91,7 +93,11 @@ def pair_masks(images: Path, masks: Path) -> tuple[list[MaskedPhoto], list[Failu
 
 
 def _pictures(folder: Path) -> list[Path]:
-    found = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = (
+        p
+        for p in sorted(folder.rglob("*"))
+        if p.suffix.lower() in SUFFIXES and not p.stem.endswith(_NO_MASK) and p.is_file()
+    )
     return [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
 
 

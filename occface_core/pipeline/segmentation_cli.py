@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="masks in the same sub-folders, called like the photos (also with _mask or _visible_skin_mask); "
-        "white = visible face skin",
+        help="masks in the same sub-folders, called like the photos (or with _mask, _visible, "
+        "_visible_skin_mask behind): white = visible face skin",
     )
     parser.add_argument("--model", action="append", help="NAME or NAME=FILE; repeat (default student)")
     parser.add_argument(

@@ -42,8 +42,11 @@ def test_masks_are_found_by_folder_and_name(tmp_path: Path) -> None:
 def test_masks_in_or_under_the_photos_folder_are_no_photos(tmp_path: Path, masks: str) -> None:
     picture(tmp_path / "one.jpg")
     picture(tmp_path / masks / "one_mask.png")
+    picture(tmp_path / "two.png")  # as `occface occlude` leaves it
+    picture(tmp_path / masks / "two_visible.png")
+    picture(tmp_path / "two_occluder.png")
     pairs, bad = pair_masks(tmp_path, tmp_path / masks)
-    assert [p.name for p in pairs] == ["one.jpg"]
+    assert [p.name for p in pairs] == ["one.jpg", "two.png"]
     assert bad == []
 
 

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         for name in ("recipe", "backbone", "input_size", "batch_size", "precision", "device")
     }
     config = TrainConfig(steps=10**9, duplicates=1, **settings)  # refused before anything is measured
-    figures = {}
+    figures: dict[str, float] = {}
     if args.only != "training":
         figures |= _occlusion(args)
     if args.only != "occlusion":

@@ -106,7 +106,7 @@ def read_runs(folders: Sequence[Path], labels: Sequence[str] = ()) -> Runs:
     """
     occlusion, now, tables = list[OcclusionRun](), list[NowRun](), list[TableRun]()
     for folder, given in zip(folders, labels or [""] * len(folders), strict=True):
-        label = given or _label(folder)
+        label = _unused(given or _label(folder), {run.label for run in occlusion})
         if not folder.is_dir():
             raise DataError(f"{folder} is not a run folder; give what a benchmark wrote with --out")
         before = len(occlusion) + len(now) + len(tables)
@@ -121,6 +121,12 @@ def read_runs(folders: Sequence[Path], labels: Sequence[str] = ()) -> Runs:
                 f"{folder} holds no benchmark results{hint}; expected summary.json, *_summary.json, {files}"
             )
     return Runs(tuple(occlusion), tuple(now), tuple(tables))
+
+
+def _unused(label: str, taken: set[str]) -> str:
+    """The label, numbered when another run has it: figures are named by it."""
+    numbered = (f"{label} ({n})" for n in range(2, len(taken) + 3))
+    return label if label not in taken else next(one for one in numbered if one not in taken)
 
 
 def _label(folder: Path) -> str:

@@ -83,6 +83,8 @@ def titles(blocks: list) -> list[str]:
 def test_everything_about_an_occlusion_run(occlusion: Path, open_head) -> None:
     runs = read_runs([occlusion])
     assert runs.occlusion[0].models == ["student", "teacher"]
+    labels = [run.label for run in read_runs([occlusion] * 3).occlusion]
+    assert labels == ["covered", "covered (2)", "covered (3)"]
     blocks = build(runs, ReportOptions(worst=3, head=open_head))
     for title in ("Cumulative errors", "Error by coverage", "Error by occluder family", "Error by group",
                   "Where on the head", "Worst cases"):  # fmt: skip

@@ -135,18 +135,15 @@ def test_the_command_writes_html_and_markdown(occlusion: Path, tmp_path: Path) -
     assert "&lt;b&gt;.jpg" in page
     assert "data:image/jpeg" not in page  # photos only when they are given for it
     assert page.count("data:image/svg+xml") == 4
-    words = [
-        "benchmark",
-        "report",
-        f"mine={occlusion}",
-        "--out",
-        str(tmp_path / "page.md"),
-        "--title",
-        "Ours",
-    ]
+    table = tmp_path / "table"
+    table.mkdir()
+    (table / "landmarks.json").write_text("{}")
+    (table / "landmarks.md").write_text("| model | NME % |\n|---|---|\n| mine | 3.21 |\n")
+    words = ["benchmark", "report", f"mine={table}", "--out", str(tmp_path / "page.md"), "--title", "Ours"]
     assert main(words) == 0
-    assert (tmp_path / "page.md").read_text().startswith("# Ours\n")
-    assert (tmp_path / "page_files" / "mine_coverage.svg").is_file()
+    text = (tmp_path / "page.md").read_text()
+    assert text.startswith("# Ours\n")
+    assert "| mine | 3.21 |" in text
 
 
 def test_runs_without_rows_or_heat_still_give_a_page(occlusion: Path, tmp_path: Path) -> None:

@@ -14,6 +14,11 @@ HELP = {
     "teacher": "shipped name or .safetensors file of the network to distil",
     "start_from": "checkpoint to start from, or 'scratch'",
     "code_loss": "plain (as published) or normalised mean squared error over the code",
+    "loss_weights": "factors on single loss terms, as shape=0,posed=2; 0 switches a term off",
+    "precision": "32-true, bf16-mixed, or auto: bf16-mixed where it is faster",
+    "devices": "processes on this machine; under torchrun leave it out",
+    "sheet_minutes": "training time between two sample sheets, 0 for none",
+    "checkpoint_minutes": "training time between two resumable states",
 }
 
 

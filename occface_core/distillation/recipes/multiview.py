@@ -3,8 +3,8 @@
 Every face of a batch is photographed from several directions. Beside the self-supervised terms of the
 teacher, each view must explain the others: pixels warped through the predicted surface onto another view
 agree where both see it, both views' faces give the same depth, and landmarks lie on their epipolar lines. The
-exact truth of the renders is never used. Weights 0.15 L1 + 0.85 SSIM, 0.1 for depth and 0.1 for the whole
-group follow the paper's code.
+exact truth of the renders is never used. Weights 0.15 L1 + 0.85 SSIM and 0.1 for depth follow the
+paper's code.
 """
 
 import torch
@@ -24,7 +24,9 @@ from occface_core.morphable.parameters import FaceParameters
 from occface_core.rendering.cameras import inverse_weak_perspective, to_pixels, weak_perspective
 from occface_core.rendering.rasterizer import interpolate, rasterize
 
-MULTI_VIEW_WEIGHT = 0.1
+# The paper's code has 0.1 beside its own other terms. Beside ours, 300 steps lowered the depth error by 0.6 %
+# with 0.1 and by 2.9 % with 1.0 (BENCHMARKS.md).
+MULTI_VIEW_WEIGHT = 1.0
 
 
 class MultiviewRecipe(TeacherRecipe):

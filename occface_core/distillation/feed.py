@@ -1,6 +1,8 @@
 """The batch of a step: photos, renders and their covered twins, a pure function of seed, step and process."""
 
+import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,8 +17,104 @@ from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
 
 
+@dataclass(frozen=True)
+class Supply:
+    """What a step is fed with, before it is joined into one batch.
+
+    Attributes:
+        photo: photographs and their covered twins. rendered: synthetic faces.
+        covered: their covered images and visible masks, for recipes that occlude.
+    """
+
+    photo: TwinBatch | None
+    rendered: SyntheticBatch | None
+    covered: tuple[Tensor, Tensor] | None
+
+    def to(self, device: torch.device) -> "Supply":
+        """The same on `device`."""
+        photo, rendered, covered = self.photo, self.rendered, self.covered
+        if rendered is not None:
+            rendered = SyntheticBatch(
+                rendered.image.to(device),
+                rendered.params.to(device),
+                rendered.mask.to(device),
+                rendered.points.to(device),
+            )
+        return Supply(
+            None if photo is None else photo.to(device),
+            rendered,
+            None if covered is None else (covered[0].to(device), covered[1].to(device)),
+        )
+
+
+class Maker:
+    """Map-style dataset: item `step * world + rank` is everything a step of one process is fed with.
+
+    Args:
+        config: the run's settings.
+        faces: renders faces, on any device; None for runs without renders.
+        sampler: photo batches by number; None for runs without photos.
+        occludes: whether the recipe looks at covered twins.
+        world: number of processes.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        faces: SyntheticFaces | None,
+        sampler: TwinSampler | None,
+        *,
+        occludes: bool,
+        world: int = 1,
+    ) -> None:
+        self.config, self.faces, self.sampler = config, faces, sampler
+        self.occludes, self.world = occludes, world
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __getitem__(self, number: int) -> Supply:
+        photo = None if self.sampler is None else self.sampler[number]
+        rendered, covered = self.render(number, photo)
+        return Supply(photo, rendered, covered)
+
+    def render(
+        self, number: int, photo: TwinBatch | None
+    ) -> tuple[SyntheticBatch | None, tuple[Tensor, Tensor] | None]:
+        """Synthetic faces; their covered images and visible masks for recipes that occlude."""
+        if self.faces is None:
+            return None, None
+        step, rank = divmod(number, self.world)
+        generator = torch.Generator().manual_seed((self.config.seed * 1_000_003 + step) * 64 + rank)
+        count, views = self.config.synthetic_count, self.config.views
+        backgrounds = None if photo is None else photo.clean
+        with torch.no_grad():
+            if self.config.recipe == "multiview":
+                batch = self.faces.sample_views(count, views, generator=generator, backgrounds=backgrounds)
+            else:
+                batch = self.faces.sample(count, generator=generator, backgrounds=backgrounds)
+        return batch, self.cover(batch, generator) if self.occludes else None
+
+    def cover(self, batch: SyntheticBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Covered images and visible masks of renders; some stay clean, as among photos."""
+        result = occlude(
+            batch.image,
+            batch.mask,
+            points=batch.points,
+            family=self.config.occluder_family,
+            coverage=self.config.coverage,
+            generator=generator,
+            other_images=batch.image.flip(0),
+        )
+        keep = torch.rand(len(batch.image), generator=generator) < self.config.clean_share
+        pick = keep.to(batch.image.device)[:, None, None, None]
+        return torch.where(pick, batch.image, result.image), torch.where(pick, batch.mask, result.mask)
+
+
 class Feed:
-    """Makes the batches of one process of a run.
+    """Feeds one process of a run, from worker processes if there are any.
+
+    Workers render too: drawing heads and above all covering them would otherwise hold up the training step.
 
     Args:
         config: the run's settings.
@@ -41,68 +139,32 @@ class Feed:
     ) -> None:
         if sampler is None and config.synthetic_count < config.batch_size:
             raise ConfigError("no photos and not all of the batch synthetic: nothing to fill it with")
-        self.config, self.scene, self.sampler, self.occludes = config, scene, sampler, occludes
+        self.config, self.device = config, scene.device
         self.rank, self.world = rank, world
-        self.synthetic = (
-            SyntheticFaces(scene.head, scene.albedo, config.input_size) if config.synthetic_count else None
-        )
+        head, albedo = scene.head, scene.albedo
+        if config.workers:  # they have no GPU of their own
+            head, albedo = copy.deepcopy(head).cpu(), copy.deepcopy(albedo).cpu()
+        faces = SyntheticFaces(head, albedo, config.input_size) if config.synthetic_count else None
+        self.maker = Maker(config, faces, sampler, occludes=occludes, world=world)
 
-    def photos(self, start: int) -> Iterator[TwinBatch | None]:
-        """Photo batches from step `start` on, on the device; None for every step of a run without photos."""
-        if self.sampler is None:
-            while True:
-                yield None
+    def supplies(self, start: int) -> Iterator[Supply]:
+        """What the steps from `start` on are fed with, on the device."""
         workers = self.config.workers
         loader: DataLoader = DataLoader(
-            self.sampler,  # type: ignore[arg-type]  # map-style by protocol, item = batch
+            self.maker,  # type: ignore[arg-type]  # map-style by protocol, item = all of a step
             batch_size=None,
             sampler=range(start * self.world + self.rank, 10**9, self.world),
             num_workers=workers,
             prefetch_factor=3 if workers else None,
             multiprocessing_context="spawn" if workers else None,
         )
-        for batch in loader:
-            yield batch.to(self.scene.device)
+        for supply in loader:
+            yield supply.to(self.device)
 
-    def twin(self, step: int, photo: TwinBatch | None) -> Twin:
-        """Everything the recipe sees in this step; images channels-last, as convolutions like them."""
-        synthetic, covered = self.render(step, photo)
-        twin = join(photo, synthetic, covered, self.config.input_size)
+    def twin(self, supply: Supply) -> Twin:
+        """Everything the recipe sees in a step; images channels-last, as convolutions like them."""
+        twin = join(supply.photo, supply.rendered, supply.covered, self.config.input_size)
         images = {
             k: getattr(twin, k).contiguous(memory_format=torch.channels_last) for k in ("clean", "occluded")
         }
         return Twin(**{**vars(twin), **images})
-
-    def render(
-        self, step: int, photo: TwinBatch | None
-    ) -> tuple[SyntheticBatch | None, tuple[Tensor, Tensor] | None]:
-        """This step's synthetic faces; their covered images and visible masks for recipes that occlude."""
-        if self.synthetic is None:
-            return None, None
-        seed = (self.config.seed * 1_000_003 + step) * 64 + self.rank
-        generator = torch.Generator().manual_seed(seed)
-        count, views = self.config.synthetic_count, self.config.views
-        backgrounds = None if photo is None else photo.clean
-        with torch.no_grad():
-            if self.config.recipe == "multiview":
-                batch = self.synthetic.sample_views(
-                    count, views, generator=generator, backgrounds=backgrounds
-                )
-            else:
-                batch = self.synthetic.sample(count, generator=generator, backgrounds=backgrounds)
-        return batch, self.cover(batch, generator) if self.occludes else None
-
-    def cover(self, batch: SyntheticBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Covered images and visible masks of renders; some stay clean, as among photos."""
-        result = occlude(
-            batch.image,
-            batch.mask,
-            points=batch.points,
-            family=self.config.occluder_family,
-            coverage=self.config.coverage,
-            generator=generator,
-            other_images=batch.image.flip(0),
-        )
-        keep = torch.rand(len(batch.image), generator=generator) < self.config.clean_share
-        pick = keep.to(batch.image.device)[:, None, None, None]
-        return torch.where(pick, batch.image, result.image), torch.where(pick, batch.mask, result.mask)

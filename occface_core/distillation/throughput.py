@@ -151,13 +151,13 @@ class TrainingRates:
         return measure(lambda turn: len(sampler[turn].clean), torch.device("cpu"), self.seconds)
 
     def renders(self) -> Rate | None:
-        """Rendered faces and their covered twins, made in the training process."""
-        feed = self.trainer.feed
-        if feed.synthetic is None:
+        """Rendered faces and their covered twins, made by one process."""
+        maker = self.trainer.feed.maker
+        if maker.faces is None:
             return None
 
         def work(turn: int) -> int:
-            feed.render(turn, None)
+            maker.render(turn, None)
             return self.config.synthetic_count
 
         return measure(work, self.fabric.device, self.seconds)
@@ -165,12 +165,10 @@ class TrainingRates:
     def steps(self) -> Rate:
         """Optimisation steps on one batch that is ready: network, frozen networks, losses, optimizer."""
         trainer = self.trainer
-        photo = None if self.sampler is None else self.sampler[0].to(self.fabric.device)
-        twin = trainer.feed.twin(0, photo)
-        trainer.feed.twin = lambda step, photo: twin  # type: ignore[method-assign]
+        supply = trainer.feed.maker[0].to(self.fabric.device)
 
         def work(turn: int) -> int:
-            trainer.step(None)
+            trainer.step(supply)
             return self.config.batch_size
 
         return measure(work, self.fabric.device, self.seconds)

@@ -14,11 +14,11 @@ from lightning.fabric import Fabric
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from occface_core.data.batches import TwinBatch, TwinSampler
+from occface_core.data.batches import TwinSampler
 from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.curves import Curves, Row
-from occface_core.distillation.feed import Feed
+from occface_core.distillation.feed import Feed, Supply
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe
 from occface_core.distillation.scene import Scene
 from occface_core.distillation.sheets import SampleSheet
@@ -115,7 +115,7 @@ class Trainer:
         config.out.mkdir(parents=True, exist_ok=True)
         saved = drawn = clock.seconds
         bar = tqdm(total=100, desc=config.recipe, unit="%", disable=not self.fabric.is_global_zero)
-        batches = self.feed.photos(clock.step)
+        batches = self.feed.supplies(clock.step)
         while clock.progress(config) < 1.0:
             started = time.monotonic()
             losses = self.step(next(batches))
@@ -137,7 +137,7 @@ class Trainer:
         self.curves.close()
         return self.curves.rows
 
-    def step(self, photo: TwinBatch | None) -> Row:
+    def step(self, supply: Supply) -> Row:
         """One optimisation step; returns mean losses.
 
         Raises:
@@ -148,7 +148,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         try:
-            means = self._backward(photo, progress)
+            means = self._backward(supply, progress)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -168,9 +168,9 @@ class Trainer:
             )
         return result
 
-    def _backward(self, photo: TwinBatch | None, progress: float) -> dict[str, Tensor]:
+    def _backward(self, supply: Supply, progress: float) -> dict[str, Tensor]:
         """Weighted mean of every term, its gradients accumulated."""
-        twin = self.feed.twin(self.clock.step, photo)
+        twin = self.feed.twin(supply)
         self.model.train()
         self.extra.train()
         self.recipe.step = self.clock.step

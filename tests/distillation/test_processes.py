@@ -23,10 +23,10 @@ torch.set_num_threads(1)
 seen, made = [], []
 backward, step, init = Trainer._backward, Trainer.step, Trainer.__init__
 
-def noted(self, photo, progress):
-    twin = self.feed.twin(self.clock.step, photo)
+def noted(self, supply, progress):
+    twin = self.feed.twin(supply)
     seen.append(float(twin.clean.double().sum()))
-    return backward(self, photo, progress)
+    return backward(self, supply, progress)
 
 def known(self, *args, **kwargs):
     made.append(self)

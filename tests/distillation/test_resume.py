@@ -122,7 +122,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     steps: list[int] = []
     step = Trainer.step
     monkeypatch.setattr(
-        Trainer, "step", lambda self, photo: steps.append(self.clock.step) or step(self, photo)
+        Trainer, "step", lambda self, supply: steps.append(self.clock.step) or step(self, supply)
     )
     metrics = run_training(TrainConfig(out=out, **SETTINGS))
     assert metrics["resumed"] is True

@@ -44,7 +44,13 @@ def twin(scene: Scene) -> Twin:
 @pytest.fixture(scope="module")
 def network() -> FaceEncoder:
     torch.manual_seed(0)
-    config = EncoderConfig("mobilenet_v3_small", input_size=SIZE, mask_size=16, sigma_regions=SIGMA_REGIONS)
+    config = EncoderConfig(
+        "mobilenet_v3_small",
+        input_size=SIZE,
+        mask_size=16,
+        sigma_regions=SIGMA_REGIONS,
+        evidence_points=20,
+    )
     return FaceEncoder(config).eval()
 
 

@@ -1,0 +1,78 @@
+"""What a step is fed with: the same from worker processes as without, other batches for every process."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from occface_core.data.packed import pack
+from occface_core.data.photos import load_photo_set
+from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.feed import Feed, Supply
+from occface_core.distillation.run import make_sampler
+from occface_core.distillation.scene import Scene
+from occface_core.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def scene(open_head, small_albedo) -> Scene:
+    return Scene(open_head, small_albedo)
+
+
+@pytest.fixture
+def config(photo_folder: Path) -> TrainConfig:
+    return TrainConfig(
+        recipe="damior",
+        photos=photo_folder,
+        batch_size=4,
+        synthetic_share=0.5,
+        input_size=64,
+        workers=0,
+        occluder_family="irrational",
+        clean_share=0.0,
+    )
+
+
+def feed(config: TrainConfig, scene: Scene, rank: int = 0, world: int = 1) -> Feed:
+    assert config.photos is not None
+    sampler = make_sampler(config, scene, pack(load_photo_set(config.photos), size=96))
+    return Feed(config, scene, sampler, occludes=True, rank=rank, world=world)
+
+
+def total(supply: Supply) -> float:
+    assert supply.photo is not None
+    assert supply.covered is not None
+    return float(supply.photo.occluded.double().sum() + supply.covered[0].double().sum())
+
+
+def test_a_supply_holds_photos_renders_and_their_twins(config: TrainConfig, scene: Scene) -> None:
+    made = feed(config, scene)
+    supply = next(made.supplies(0))
+    twin = made.twin(supply)
+    assert (len(twin.clean), twin.photos) == (4, 2)
+    assert (twin.clean != twin.occluded).flatten(1).any(1).all()
+    assert twin.truth is not None
+    assert twin.clean.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_steps_are_the_same_wherever_a_run_starts(config: TrainConfig, scene: Scene) -> None:
+    steps = feed(config, scene).supplies(0)
+    whole = [total(next(steps)) for _ in range(3)]
+    assert total(next(feed(config, scene).supplies(2))) == whole[2]
+    assert len(set(whole)) == 3
+
+
+def test_processes_share_nothing(config: TrainConfig, scene: Scene) -> None:
+    first, second = (feed(config, scene, rank, 2).supplies(0) for rank in (0, 1))
+    assert len({total(next(source)) for source in (first, second) for _ in range(2)}) == 4
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_batches(config: TrainConfig, scene: Scene) -> None:
+    alone, helped = feed(config, scene), feed(config.replace(workers=1), scene)
+    assert total(next(helped.supplies(1))) == pytest.approx(total(next(alone.supplies(1))), rel=1e-6)
+
+
+def test_nothing_to_fill_a_batch_with(config: TrainConfig, scene: Scene) -> None:
+    with pytest.raises(ConfigError, match="nothing to fill it with"):
+        Feed(config, scene, None, occludes=True)

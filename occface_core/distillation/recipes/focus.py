@@ -33,7 +33,7 @@ from occface_core.rendering.renderer import Renderer
 
 # FOCUS's weights (15, 0.5, 0.25, 10) divided by 10; its losses are sums of the same terms.
 # Neighbour above its tenth: with 1.5 a quarter of what was called visible was occluder (precision 0.74).
-E_WEIGHTS = {"neighbour": 2.0, "area": 0.12, "preserve": 0.1, "binary": 0.3}
+E_WEIGHTS = {"neighbour": 1.5, "area": 0.12, "preserve": 0.1, "binary": 0.3}
 # E-steps need no gradient of the encoder and are cheap; with a sixth of them short runs starve the segmenter.
 E_SHARE = 0.5
 

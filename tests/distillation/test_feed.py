@@ -1,5 +1,6 @@
 """What a step is fed with: the same from worker processes as without, other batches for every process."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,17 @@ def test_processes_share_nothing(config: TrainConfig, scene: Scene) -> None:
     assert len({total(next(source)) for source in (first, second) for _ in range(2)}) == 4
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Loading processes have one thread; sums over another number of threads round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_workers_make_the_same_batches(config: TrainConfig, scene: Scene) -> None:
     alone, helped = feed(config, scene), feed(config.replace(workers=1), scene)
     assert total(next(helped.supplies(1))) == pytest.approx(total(next(alone.supplies(1))), rel=1e-6)

@@ -1,6 +1,5 @@
 """What a step is fed with: the same from worker processes as without, other batches for every process."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,20 +67,20 @@ def test_processes_share_nothing(config: TrainConfig, scene: Scene) -> None:
     assert len({total(next(source)) for source in (first, second) for _ in range(2)}) == 4
 
 
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Loading processes have one thread; sums over another number of threads round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 def test_workers_make_the_same_batches(config: TrainConfig, scene: Scene) -> None:
-    alone, helped = feed(config, scene), feed(config.replace(workers=1), scene)
-    assert total(next(helped.supplies(1))) == pytest.approx(total(next(alone.supplies(1))), rel=1e-6)
+    alone = next(feed(config, scene).supplies(1))
+    helped = next(feed(config.replace(workers=1), scene).supplies(1))
+    for supply in (alone, helped):
+        assert supply.photo is not None
+        assert supply.rendered is not None
+        assert supply.covered is not None
+    assert torch.equal(alone.photo.occluded, helped.photo.occluded)  # type: ignore[union-attr]
+    assert torch.equal(alone.rendered.params.betas, helped.rendered.params.betas)  # type: ignore[union-attr]
+    # Sums round differently in another process, and a pixel on an edge may then show the triangle beside it.
+    for mine, theirs in zip(alone.covered, helped.covered, strict=True):  # type: ignore[arg-type]
+        assert float((mine - theirs).abs().mean()) < 1e-3
+        assert float((mine != theirs).float().mean()) < 0.01
 
 
 def test_nothing_to_fill_a_batch_with(config: TrainConfig, scene: Scene) -> None:

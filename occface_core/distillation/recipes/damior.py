@@ -4,7 +4,7 @@ The paper publishes the idea (an occlusion-frail trainer distilled under empiric
 occlusion), not its losses. Ours: the normalised code loss plus vertices, landmarks, albedo, the photometric
 term against the clean twin, the visible-face mask, a regional uncertainty, and exact truth on renders, where
 the teacher need not be believed. The photo's own landmarks weigh more than the teacher's: most of a covered
-face's landmark error is the whole head being out of place (docs/recipes.md).
+face's landmark error is the whole head being out of place (docs/networks.md).
 """
 
 import torch

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from occface_core.data.pixels import to_bytes
 from occface_core.errors import NoFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.occlusion import face_mask_from_points, occlude
@@ -180,7 +181,7 @@ class Engine:
             coverage=(coverage, coverage),
             generator=torch.Generator().manual_seed(seed),
         )
-        pixels = (result.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        pixels = to_bytes(result.image[0])
         return Covered(pixels, 1 - result.occluder[0, 0].numpy(), float(result.coverage[0]))
 
     def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:

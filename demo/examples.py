@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from occface_core.data.pixels import to_bytes
 from occface_core.data.synthetic import SyntheticConfig, SyntheticFaces
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
@@ -60,7 +61,7 @@ def _render(sampler: SyntheticFaces, seed: int) -> UInt8[np.ndarray, "S S 3"]:
         camera[:, 0] *= 0.72  # further away than a training crop, so that the whole head is in the picture
         drawn = sampler.renderer(verts, camera, colour, _studio_light(generator))
         picture = drawn.mask * drawn.image.clamp(0, 1) + (1 - drawn.mask) * _backdrop(generator)
-    return (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return to_bytes(picture[0])
 
 
 def _friendly(head: HeadModel, generator: torch.Generator) -> Float[Tensor, "1 E"]:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, UInt16
 from torch import Tensor
 
+from occface_core.data.pixels import to_bytes
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.errors import ConfigError, DataError
 from occface_core.morphable.albedo import AlbedoModel
@@ -206,7 +207,7 @@ def depth_maps(
 def _write_pictures(
     folder: Path, names: list[str], batch: SyntheticBatch, depth: Tensor, head_mask: Tensor
 ) -> None:
-    pixels = (batch.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    pixels = to_bytes(batch.image)
     skin = (batch.mask[:, 0] > 0.5).cpu().numpy().astype(np.uint8) * 255
     far, seen = depth.cpu().numpy(), head_mask.cpu().numpy()
     for row, name in enumerate(names):

@@ -5,6 +5,7 @@ import torch
 
 from occface_core.data.crop import crop_image, square_from_box
 from occface_core.data.packed import PACK_SCALE, PACK_SIZE, PackedPhotos, points_box68
+from occface_core.data.pixels import to_bytes
 from occface_core.data.synthetic import SyntheticConfig, SyntheticFaces
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
@@ -34,7 +35,7 @@ def synthetic_pack(
     for start in range(0, count, CHUNK):
         n = min(CHUNK, count - start)
         drawn = faces.sample(n, generator=generator, zoom=ZOOM)
-        pixels = (drawn.image * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        pixels = to_bytes(drawn.image)
         marks = drawn.points[..., :2].cpu().numpy()
         for i in range(n):
             transform = square_from_box(points_box68(marks[i]), PACK_SCALE)

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from occface_core.distillation.terms import parse_weights
+from occface_core.distillation.terms import TERMS, parse_weights
 from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
@@ -133,6 +133,11 @@ class TrainConfig:
     def photo_count(self) -> int:
         """Photographs per batch."""
         return self.batch_size - self.synthetic_count
+
+    @property
+    def evidence_count(self) -> int:
+        """Landmarks the run's network looks for: none when its recipe does not train them."""
+        return self.evidence_points if "evidence" in TERMS[self.recipe] else 0
 
     @property
     def term_weights(self) -> dict[str, float]:

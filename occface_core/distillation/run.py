@@ -80,11 +80,11 @@ def make_model(
             local_channels=config.local_channels,
             sigma_regions=regions,
             evidence_size=PRIOR_SIZE,
-            evidence_points=config.evidence_points if "evidence" in TERMS[config.recipe] else 0,
+            evidence_points=config.evidence_count,
         )
     )
     if model.evidence is not None and prior is not None:
-        model.evidence.set_prior(prior, points_to_find(prior, config.evidence_points))
+        model.evidence.set_prior(prior, points_to_find(prior, config.evidence_count))
     source = teacher
     if config.start_from == "scratch":
         source = None
@@ -148,7 +148,7 @@ def run_training(config: TrainConfig) -> dict:
             packed = load_packed(config, config.split, config.limit)
     sampler = None if packed is None else make_sampler(config, scene, packed)
     prior = None
-    if "evidence" in TERMS[config.recipe]:
+    if config.evidence_count:
         prior = photo_prior(sampler) if sampler is not None else render_prior(scene)
     model = make_model(config, damior or teacher, prior).to(memory_format=torch.channels_last)
     sheet = None

@@ -19,6 +19,7 @@ from torch import Tensor
 from occface_core.data.batches import BatchConfig, TwinSampler
 from occface_core.data.packed import pack
 from occface_core.data.photos import PhotoSet, load_photo_set
+from occface_core.data.pixels import to_bytes
 from occface_core.data.synthetic import SyntheticFaces
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.recipes import Twin, join
@@ -175,7 +176,7 @@ def _pixels(images: Tensor) -> np.ndarray:
         images = F.interpolate(
             images, size=(PANEL, PANEL), mode="bilinear", align_corners=False, antialias=True
         )
-    return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return to_bytes(images)
 
 
 def _lay_out(columns: list[np.ndarray], names: tuple[str, ...], title: str) -> np.ndarray:

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from occface_core.evaluation.landmarks_cli import add_model_arguments, entry, load_models, write
+from occface_core.evaluation.landmarks_cli import (
+    add_model_arguments,
+    entry,
+    left_out_lines,
+    load_models,
+    write,
+)
 
 if TYPE_CHECKING:
     from occface_core.evaluation.landmarks import LandmarkScores
 
 OK, INCOMPLETE = 0, 3
-_NAMED = 20
 _HEADER = ("| model | 0-30 | 30-60 | 60-90 | balanced mean | plain mean |", "|---|---|---|---|---|---|")
 
 
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     }
     write(args.out, "aflw", report, lines)
     _write_rows(args.out / "aflw.csv", scores, yaws)
-    tqdm.write("\n".join([*lines, *(f"left out: {name}: {reason}" for name, reason in left_out[:_NAMED])]))
+    tqdm.write("\n".join([*lines, *left_out_lines(left_out)]))
     return INCOMPLETE if left_out else OK
 
 

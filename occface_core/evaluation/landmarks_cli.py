@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from occface_core.networks.encoder import FaceEncoder
 
 INCOMPLETE = 3
+_NAMED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
     lines = [*table(summary), "", f"{len(scores.names)} photos; {len(left_out)} left out."]
     report = {"count": len(scores.names), "summary": summary, "left_out": left_out}
     write(args.out, "landmarks", report, lines)
-    tqdm.write("\n".join(lines))
-    for name, reason in left_out[:20]:
-        tqdm.write(f"left out: {name}: {reason}")
+    tqdm.write("\n".join([*lines, *left_out_lines(left_out)]))
     return INCOMPLETE if left_out else 0
 
 
@@ -87,6 +87,11 @@ def table(summary: dict[str, dict[str, Any]]) -> list[str]:
                 f"{100 * row['median']:.2f} | {100 * inner:.2f} |"
             )
     return lines
+
+
+def left_out_lines(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """The first of the (name, reason) pairs, spelled out; the written files have all of them."""
+    return [f"left out: {name}: {reason}" for name, reason in left_out[:_NAMED]]
 
 
 def write(out: Path, name: str, report: dict[str, Any], lines: list[str]) -> None:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from occface_core.evaluation.region_run import RegionOutcome
 
 OK, INCOMPLETE = 0, 3
-_NAMED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure; write OUT/regions.json, .md and .csv; 3 when anything failed or is missing (each named)."""
-    from occface_core.evaluation.landmarks_cli import write
+    from occface_core.evaluation.landmarks_cli import left_out_lines, write
     from occface_core.evaluation.region_files import REALY_REGIONS, RegionDataset, find_predictions
     from occface_core.evaluation.region_run import evaluate, summarise
 
@@ -60,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     failed = [(o.name, o.message) for o in outcomes if o.message]
     out.mkdir(parents=True, exist_ok=True)
     _write_rows(out / "regions.csv", outcomes)
-    for name, reason in [*failed, *left][:_NAMED]:
-        sys.stdout.write(f"left out: {name}: {reason}\n")
+    for line in left_out_lines([*failed, *left]):
+        sys.stdout.write(line + "\n")
     missing = [name for name, reason in left if reason.startswith("no prediction")]
     if (failed or missing) and not args.allow_missing:
         sys.stdout.write(

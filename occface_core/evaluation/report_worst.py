@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from occface_core.data.pixels import to_bytes
 from occface_core.evaluation.report_page import Block, Heading, Picture, Table, Text
 from occface_core.evaluation.report_runs import OcclusionRun
-from occface_core.evaluation.twins import EvaluationTwins, TwinSettings, to_bytes
+from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
 
 # Name of a photo -> its clean and its covered crop, or None when it is not there.
 Crops = Callable[[str], tuple[UInt8[np.ndarray, "S S 3"], UInt8[np.ndarray, "S S 3"]] | None]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, warp
@@ -173,11 +173,6 @@ class EvaluationTwins:
             generator=generator,
             other_images=other,
         )
-
-
-def to_bytes(image: Float[Tensor, "*B C S S"]) -> UInt8[np.ndarray, "*B S S C"]:
-    """Pictures in [0,1] as 8-bit arrays, channels last."""
-    return (image * 255).round().clamp(0, 255).to(torch.uint8).movedim(-3, -1).cpu().numpy()
 
 
 def _whole(image: Tensor) -> Tensor:

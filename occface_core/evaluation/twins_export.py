@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
+from occface_core.data.pixels import to_bytes
 from occface_core.errors import ConfigError
 from occface_core.evaluation.occlusion_rows import kind_of
-from occface_core.evaluation.twins import EvaluationTwins, to_bytes, views_of
+from occface_core.evaluation.twins import EvaluationTwins, views_of
 
 COLUMNS = ("name", "file", "family", "kind", "coverage", "size")
 

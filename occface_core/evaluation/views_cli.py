@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from occface_core.evaluation.landmarks_cli import add_model_arguments, load_models, write
+from occface_core.evaluation.landmarks_cli import add_model_arguments, entry, load_models, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,12 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write OUT/views.json and OUT/views.md."""
-    import numpy as np
     from tqdm import tqdm
 
     from occface_core.data.synthetic import SyntheticFaces
     from occface_core.errors import ConfigError
-    from occface_core.evaluation.metrics import bootstrap_interval
     from occface_core.evaluation.views import evaluate_views
     from occface_core.morphable.albedo import AlbedoModel
     from occface_core.morphable.head_model import HeadModel
@@ -37,10 +35,7 @@ def run(args: argparse.Namespace) -> int:
         progress=lambda stream: tqdm(stream, unit="batch"),
     )
     summary = {
-        name: {
-            key: {"mean": float(np.nanmean(v)), "ci95": bootstrap_interval(v, rng=np.random.default_rng(0))}
-            for key, v in ((key, values.numpy()) for key, values in columns.items())
-        }
+        name: {key: entry(values[~values.isnan()].numpy()) for key, values in columns.items()}
         for name, columns in result.items()
     }
     lines = ["| network | depth mm | shape without size mm | spread over views mm |", "|---|---|---|---|"]
@@ -53,6 +48,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _cell(entry: dict[str, Any]) -> str:
-    low, high = entry["ci95"]
-    return f"{entry['mean']:.2f} [{low:.2f}, {high:.2f}]"
+def _cell(row: dict[str, Any]) -> str:
+    low, high = row["ci95"]
+    return f"{row['mean']:.2f} [{low:.2f}, {high:.2f}]"

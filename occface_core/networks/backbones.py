@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision import models
@@ -10,6 +11,14 @@ from torchvision import models
 from occface_core.errors import ConfigError
 
 BACKBONES: tuple[str, ...] = ("resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "mobilenet_v3_large")
+
+
+def merge_pyramid(lateral: nn.ModuleList, pyramid: list[Tensor]) -> Float[Tensor, "B C H W"]:
+    """Feature pyramid, top-down: every map through its 1x1 convolution, summed at the finest one's size."""
+    x = lateral[-1](pyramid[-1])
+    for conv, level in zip(list(lateral)[-2::-1], pyramid[-2::-1], strict=True):
+        x = F.interpolate(x, size=level.shape[-2:], mode="bilinear", align_corners=False) + conv(level)
+    return x
 
 
 class ResNetFeatures(nn.Module):

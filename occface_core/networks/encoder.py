@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from occface_core.data.crop import CROP_SCALE
 from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import DECA_236, FaceParameters, layout
-from occface_core.networks.backbones import BACKBONES, build_backbone
+from occface_core.networks.backbones import BACKBONES, build_backbone, merge_pyramid
 from occface_core.networks.evidence import PRIOR_SIZE, Evidence, LandmarkEvidence
 
 
@@ -104,10 +104,7 @@ class MaskHead(nn.Module):
         )
 
     def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B 1 M M"]:
-        x = self.lateral[-1](pyramid[-1])
-        for conv, level in zip(list(self.lateral)[-2::-1], pyramid[-2::-1], strict=True):
-            x = F.interpolate(x, size=level.shape[-2:], mode="bilinear", align_corners=False) + conv(level)
-        logits = self.smooth(x)
+        logits = self.smooth(merge_pyramid(self.lateral, pyramid))
         return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
 

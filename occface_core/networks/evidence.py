@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from occface_core.networks.backbones import merge_pyramid
 
 POINTS = 468
 PRIOR_SIZE = 48  # components: 48 leave 0.16 % of the face unexplained
@@ -96,11 +97,8 @@ class LandmarkEvidence(nn.Module):
         self.basis.copy_(prior.basis)
 
     def forward(self, pyramid: list[Tensor]) -> Evidence:
-        x = self.lateral[-1](pyramid[-1])
-        for conv, level in zip(list(self.lateral)[-2::-1], pyramid[-2::-1], strict=True):
-            x = F.interpolate(x, size=level.shape[-2:], mode="bilinear", align_corners=False) + conv(level)
-        maps = self.smooth(x)
-        with torch.autocast(x.device.type, enabled=False):
+        maps = self.smooth(merge_pyramid(self.lateral, pyramid))
+        with torch.autocast(maps.device.type, enabled=False):
             return self.read(maps.float())
 
     def read(self, maps: Float[Tensor, "B C H W"]) -> Evidence:

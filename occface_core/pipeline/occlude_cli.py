@@ -127,10 +127,12 @@ def _cover(
 def _write(result: "Occlusion", folder: Path, name: str) -> None:
     from PIL import Image
 
-    picture = (result.image[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+    from occface_core.data.pixels import to_bytes
+
+    picture = to_bytes(result.image[0])
     Image.fromarray(picture).save(folder / f"{name}.png")
     for suffix, mask in (("visible", result.mask), ("occluder", result.occluder)):
-        Image.fromarray((mask[0, 0].clamp(0, 1) * 255).round().byte().numpy()).save(
+        Image.fromarray(to_bytes(mask[0])[..., 0]).save(
             folder / f"{name}_{suffix}.png"
         )
 

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from occface_core.evaluation.segmentation_sets import Failure, SegmentationRow
 
 OK, INCOMPLETE = 0, 3
-_NAMED = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure; write OUT/segmentation.json, .md and .csv; 3 when a photo gave no scores (each is named)."""
     from tqdm import tqdm
 
-    from occface_core.evaluation.landmarks_cli import write
+    from occface_core.evaluation.landmarks_cli import left_out_lines, write
     from occface_core.evaluation.segmentation_sets import markdown, pair_masks, summarise
     from occface_core.pipeline.detection import FaceDetector
     from occface_core.pipeline.inputs import BoxTable
@@ -68,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
     report = {"summary": summaries, "unpaired": unpaired, "failed": failed, "boxes": bool(boxes)}
     write(args.out, "segmentation", report, lines)
     _write_rows(args.out / "segmentation.csv", rows, unpaired)
-    tqdm.write("\n".join(lines))
-    for where, reason in [*unpaired, *failed][:_NAMED]:
-        tqdm.write(f"left out: {where}: {reason}")
+    tqdm.write("\n".join([*lines, *left_out_lines([*unpaired, *failed])]))
     return INCOMPLETE if unpaired or failed else OK
 
 

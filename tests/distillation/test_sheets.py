@@ -26,20 +26,8 @@ def network() -> FaceEncoder:
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        out=tmp_path / "run",
-        cache=tmp_path / "cache",
-        steps=2,
-        batch_size=2,
-        input_size=64,
-        mask_size=16,
-        backbone="mobilenet_v3_small",
-        workers=0,
-        device="cpu",
-        sheet_faces=2,
-        occluder_family="irrational",
-    )
+def config(config: TrainConfig) -> TrainConfig:
+    return config.replace(batch_size=2, sheet_faces=2, occluder_family="irrational")
 
 
 def test_renders_stand_in_where_there_are_no_photos(config: TrainConfig, scene: Scene) -> None:

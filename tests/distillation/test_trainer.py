@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,31 +16,6 @@ from occface_core.distillation.state import STATE_FILE
 from occface_core.errors import CheckpointError, ConfigError, DataError
 from occface_core.networks.checkpoints import load_encoder, save_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> TrainConfig:
-    return TrainConfig(
-        out=tmp_path / "run",
-        cache=tmp_path / "cache",
-        steps=2,
-        batch_size=4,
-        input_size=64,
-        mask_size=16,
-        backbone="mobilenet_v3_small",
-        workers=0,
-        device="cpu",
-        log_every=1,
-    )
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Sums in one order: several threads may add up in another, and Adam makes that visible."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def losses(config: TrainConfig) -> list[dict]:

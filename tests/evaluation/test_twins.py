@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from occface_core.data.pixels import to_bytes
 from occface_core.errors import ConfigError
-from occface_core.evaluation.twins import TwinSettings, to_bytes, views_of
+from occface_core.evaluation.twins import TwinSettings, views_of
 from occface_core.evaluation.twins_export import export_twins
 
 

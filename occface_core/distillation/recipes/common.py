@@ -1,6 +1,7 @@
 """What the recipes share: the joined batch, truth on renders, the photometric and mask terms."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,15 @@ from occface_core.networks.encoder import EncoderOutput
 
 Losses = dict[str, Tensor]
 Predict = Callable[[Tensor], EncoderOutput]
+
+
+class Recipe:
+    """What the trainer asks of a recipe, and sets on it."""
+
+    needs_teacher = False
+    occludes = False
+    step = 0  # set by the trainer
+    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,12 @@ encoder's own mask head copies the segmenter so that one network can be shipped.
 any kind; their masks are never read.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor, nn
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.recipes.common import Losses, Predict, Twin, mask_bce, photometric
+from occface_core.distillation.recipes.common import Losses, Predict, Recipe, Twin, mask_bce, photometric
 from occface_core.distillation.recipes.teacher import PRIOR_WEIGHTS
 from occface_core.distillation.scene import Decoded, Scene
 from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
@@ -38,13 +35,10 @@ E_WEIGHTS = {"neighbour": 1.5, "area": 0.12, "preserve": 0.1, "binary": 0.3}
 E_SHARE = 0.5
 
 
-class FocusRecipe:
+class FocusRecipe(Recipe):
     """EM alternation of an occlusion segmenter and an encoder."""
 
-    needs_teacher = False
     occludes = True
-    step = 0  # set by the trainer
-    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene = config, scene

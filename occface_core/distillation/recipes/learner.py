@@ -4,27 +4,22 @@ L = 1/M sum (v_u - v)^2 between the teacher's code on the clean image and the st
 M is 236 here (the paper's 257 belongs to another face model, see docs/recipes.md).
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor
 
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.recipes.common import Losses, Predict, Twin, mask_bce
+from occface_core.distillation.recipes.common import Losses, Predict, Recipe, Twin, mask_bce
 from occface_core.distillation.scene import Scene
 from occface_core.losses import code_mse, normalised_code_mse
 from occface_core.morphable.parameters import DECA_236, FaceParameters
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder, default_code_statistics
 
 
-class LearnerRecipe:
+class LearnerRecipe(Recipe):
     """Rana's Learner: code against code, nothing else."""
 
     needs_teacher = True
     occludes = True
-    step = 0  # set by the trainer
-    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene, self.teacher = config, scene, teacher

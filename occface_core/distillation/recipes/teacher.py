@@ -4,14 +4,12 @@ Landmarks, photometric term and priors on clean photos, exact truth on synthetic
 DECA's coarse stage (Feng et al., SIGGRAPH 2021). It never sees an occluder.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.recipes.common import (
     Losses,
     Predict,
+    Recipe,
     Twin,
     mask_bce,
     photometric,
@@ -30,13 +28,8 @@ PRIOR_WEIGHTS = {"shape": 0.006, "albedo": 0.006, "expression": 0.06, "jaw": 0.0
 ASYMMETRY_WEIGHT = 0.05
 
 
-class TeacherRecipe:
+class TeacherRecipe(Recipe):
     """Self-supervised fitting of clean photos, plus exact truth on renders."""
-
-    needs_teacher = False
-    occludes = False
-    step = 0  # set by the trainer
-    autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene = config, scene

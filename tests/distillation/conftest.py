@@ -1,0 +1,34 @@
+"""What the trainer's tests share: a run small enough for a CPU, and sums in one order."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from occface_core.distillation.config import TrainConfig
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+        steps=2,
+        batch_size=4,
+        input_size=64,
+        mask_size=16,
+        backbone="mobilenet_v3_small",
+        workers=0,
+        device="cpu",
+        log_every=1,
+    )
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums in one order: several threads may add up in another, and Adam makes that visible."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

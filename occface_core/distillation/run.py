@@ -77,10 +77,12 @@ def make_model(
             backbone=config.backbone,
             input_size=config.input_size,
             mask_size=config.mask_size,
+            mask_detail=config.mask_detail if config.mask_size else 0,
             local_channels=config.local_channels,
             sigma_regions=regions,
             evidence_size=PRIOR_SIZE,
             evidence_points=config.evidence_count,
+            evidence_blocks=config.evidence_blocks if config.evidence_count else 0,
         )
     )
     if model.evidence is not None and prior is not None:

@@ -25,9 +25,11 @@ FIXED = (
     "code_loss",
     "loss_weights",
     "local_channels",
+    "mask_detail",
+    "evidence_blocks",
 )
 # What a state lacks that was written before the setting existed, where today's default would be wrong.
-_BEFORE: dict[str, Any] = {"local_channels": 0}
+_BEFORE: dict[str, Any] = {"local_channels": 0, "mask_detail": 0, "evidence_blocks": 0}
 
 
 def write_state(config: TrainConfig, state: dict[str, Any]) -> None:

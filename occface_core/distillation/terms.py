@@ -11,7 +11,7 @@ _FITTING = ("landmark", "eyes", "lips", "photometric", "mask", *_PRIORS)
 _TRUTH = ("truth_shape", "truth_form", "truth_posed", "truth_albedo", "truth_light")
 _DAMIOR = (
     *("code", "shape", "posed", "landmark", "points", "eyes", "lips"),
-    *("texture", "photometric", "mask", "sigma", "evidence", "fused"),
+    *("texture", "photometric", "mask", "sigma", "evidence", "heat", "fused"),
     *_TRUTH,
 )
 # Kept by hand, so that a wrong name is refused before anything is loaded; a test compares it with them.
@@ -20,7 +20,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "learner": ("code", "mask"),
     "damior": _DAMIOR,
     "diamor": (*_DAMIOR, "agree_shape", "agree_albedo", "damior_shape"),
-    "focus": (*_FITTING, "e_neighbour", "e_area", "e_preserve", "e_binary"),
+    "focus": (*_FITTING, "e_neighbour", "e_perceptual", "e_area", "e_preserve", "e_binary"),
     "multiview": (*_FITTING, "prior_sides", "view_pixels", "view_depth", "view_epipolar"),
 }
 

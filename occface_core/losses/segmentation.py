@@ -1,7 +1,8 @@
 """Unsupervised segmentation terms of FOCUS's E-step (Li et al., CVPR 2023), unreduced over the batch.
 
-FOCUS weighs: neighbour 15, perceptual distance 3, area 0.5, preserve 0.25, binary 10. The perceptual term
-needs a face-recognition network, which may not be shipped, and is left out.
+FOCUS weighs: neighbour 15, perceptual distance 3, area 0.5, preserve 0.25, binary 10. Its perceptual term
+compares whole faces with a face-recognition network, which may not be shipped; ours compares the maps of the
+teacher, which has never seen an occluder, place by place.
 """
 
 import torch
@@ -25,16 +26,36 @@ def neighbour_distance(
     return squared.amin(1, keepdim=True).add(1e-8).sqrt()
 
 
+def perceptual_distance(
+    photo: list[Tensor], render: list[Tensor], size: tuple[int, int]
+) -> Float[Tensor, "B 1 H W"]:
+    """1 - cosine between a network's maps of photo and rendering, averaged over the maps, at `size`.
+
+    Colour cannot tell a hand from a cheek, nor stripes from shading; what lies around a pixel can.
+    """
+    distances = [
+        F.interpolate(
+            1 - F.cosine_similarity(a.float(), b.float(), dim=1)[:, None],
+            size=size,
+            mode="bilinear",
+            align_corners=False,
+        )
+        for a, b in zip(photo, render, strict=True)
+    ]
+    return torch.stack(distances).mean(0)
+
+
 def visible_distance_loss(
     mask: Float[Tensor, "B 1 H W"], distance: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
 ) -> Float[Tensor, "B"]:
-    """What the face model cannot explain should not be called visible: mean over the region of m * d."""
+    """What the face model cannot explain should not be called visible: mean over the region of m * d.
+
+    For the neighbour and the perceptual distance alike.
+    """
     return (mask * distance * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)
 
 
-def hidden_area_loss(
-    mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
-) -> Float[Tensor, "B"]:
+def hidden_area_loss(mask: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B"]:
     """Share of the face region called hidden; without it, an empty mask explains every photo perfectly."""
     return ((1 - mask) * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)
 

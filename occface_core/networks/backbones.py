@@ -12,6 +12,8 @@ from occface_core.errors import ConfigError
 
 BACKBONES: tuple[str, ...] = ("resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "mobilenet_v3_large")
 
+STRIDES = (2, 4, 8, 16, 32)  # of the maps a backbone gives
+
 
 def merge_pyramid(lateral: nn.ModuleList, pyramid: list[Tensor]) -> Float[Tensor, "B C H W"]:
     """Feature pyramid, top-down: every map through its 1x1 convolution, summed at the finest one's size."""
@@ -22,7 +24,7 @@ def merge_pyramid(lateral: nn.ModuleList, pyramid: list[Tensor]) -> Float[Tensor
 
 
 class ResNetFeatures(nn.Module):
-    """A torchvision ResNet without its classifier: (B,3,S,S) to (B,C) and maps at 1/4, 1/8, 1/16, 1/32."""
+    """A torchvision ResNet without its classifier: (B,3,S,S) to (B,C) and maps at 1/2 to 1/32."""
 
     def __init__(self, net: models.ResNet) -> None:
         super().__init__()
@@ -30,6 +32,7 @@ class ResNetFeatures(nn.Module):
         self.stages = nn.ModuleList([net.layer1, net.layer2, net.layer3, net.layer4])
         self.feature_size: int = net.fc.in_features
         self.pyramid_channels = [
+            net.conv1.out_channels,
             self.feature_size // 8,
             self.feature_size // 4,
             self.feature_size // 2,
@@ -37,8 +40,9 @@ class ResNetFeatures(nn.Module):
         ]
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
-        x = self.stem(image)
-        pyramid = []
+        x = self.stem[:3](image)
+        pyramid = [x]
+        x = self.stem[3](x)
         for stage in self.stages:
             x = stage(x)
             pyramid.append(x)
@@ -46,7 +50,7 @@ class ResNetFeatures(nn.Module):
 
 
 class MobileNetFeatures(nn.Module):
-    """A torchvision MobileNetV3 trunk; the pyramid holds the last map at each of 1/4, 1/8, 1/16, 1/32."""
+    """A torchvision MobileNetV3 trunk; the pyramid holds the last map at each of 1/2 to 1/32."""
 
     def __init__(self, net: models.MobileNetV3) -> None:
         super().__init__()
@@ -60,8 +64,8 @@ class MobileNetFeatures(nn.Module):
                 x = block(x)
                 levels[128 // x.shape[-1]] = (i, x.shape[1])
             self.blocks.train(was_training)
-        self.taps = [levels[stride][0] for stride in (4, 8, 16, 32)]
-        self.pyramid_channels = [levels[stride][1] for stride in (4, 8, 16, 32)]
+        self.taps = [levels[stride][0] for stride in STRIDES]
+        self.pyramid_channels = [levels[stride][1] for stride in STRIDES]
         self.feature_size = self.pyramid_channels[-1]
 
     def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:

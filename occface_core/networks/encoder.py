@@ -36,6 +36,8 @@ class EncoderConfig:
     local_channels: int = 0  # channels per cell that reach the code unpooled; 0: DECA's average alone
     evidence_points: int = 0  # landmarks looked for one by one; 0: none
     evidence_size: int = PRIOR_SIZE  # components of the prior that completes them
+    evidence_blocks: int = 0  # residual convolutions before their heatmaps
+    mask_detail: int = 0  # channels of the mask's refinement at 1/2 of the crop; 0: none
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -51,6 +53,11 @@ class EncoderConfig:
             raise ConfigError(f"local_channels {self.local_channels} is outside 0..512")
         if self.mask_size < 0 or self.mask_size % 8:
             raise ConfigError(f"mask_size {self.mask_size} must be 0 or a multiple of 8")
+        if not 0 <= self.evidence_blocks <= 8 or not 0 <= self.mask_detail <= 256:
+            raise ConfigError(
+                f"evidence_blocks {self.evidence_blocks} must be within 0..8 and mask_detail "
+                f"{self.mask_detail} within 0..256"
+            )
 
     def to_dict(self) -> dict:
         return asdict(self) | {"sigma_regions": list(self.sigma_regions)}
@@ -89,12 +96,16 @@ class _Bounded(torch.autograd.Function):
 
 
 class MaskHead(nn.Module):
-    """A small feature-pyramid decoder: lateral 1x1 convolutions summed top-down, logits at `size`."""
+    """A small feature-pyramid decoder: lateral 1x1 convolutions summed top-down, logits at `size`.
 
-    def __init__(self, channels: list[int], size: int, width: int = 32) -> None:
+    Hair and stripes are thinner than its cells, so `detail` corrects the logits from the map at 1/2 of the
+    crop; the correction starts at zero.
+    """
+
+    def __init__(self, channels: list[int], size: int, detail: int = 0, width: int = 32) -> None:
         super().__init__()
         self.size = size
-        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels])
+        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels[1:]])
         self.smooth = nn.Sequential(
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
@@ -102,10 +113,45 @@ class MaskHead(nn.Module):
             nn.Conv2d(width, 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
+        self.detail = MaskDetail(channels[0], width, detail) if detail else None
 
     def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B 1 M M"]:
-        logits = self.smooth(merge_pyramid(self.lateral, pyramid))
+        merged = merge_pyramid(self.lateral, pyramid[1:])
+        logits = self.smooth(merged)
+        if self.detail is not None:
+            logits = self.detail(pyramid[0], merged, logits)
+        if logits.shape[-1] == self.size:
+            return logits
         return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
+
+
+class MaskDetail(nn.Module):
+    """Logits at the crop's own resolution: the coarse ones plus what the map at 1/2 adds to them.
+
+    Without normalisation: at this size that would cost more than the convolutions.
+    """
+
+    def __init__(self, fine: int, coarse: int, width: int) -> None:
+        super().__init__()
+        self.fine = nn.Conv2d(fine, width, 1)
+        self.coarse = nn.Conv2d(coarse, width, 1)
+        last = nn.Conv2d(width, 4, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.correct = nn.Sequential(
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            last,
+            nn.PixelShuffle(2),
+        )
+
+    def forward(self, fine: Tensor, merged: Tensor, logits: Tensor) -> Float[Tensor, "B 1 M M"]:
+        correction = self.correct(
+            self.fine(fine) + F.interpolate(self.coarse(merged), size=fine.shape[-2:], mode="nearest")
+        )
+        size = correction.shape[-2:]
+        return correction + F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
 
 
 class LocalFeatures(nn.Module):
@@ -192,7 +238,12 @@ class FaceEncoder(nn.Module):
         self.evidence = None
         if config.evidence_points:
             size = config.evidence_size
-            self.evidence = LandmarkEvidence(self.backbone.pyramid_channels, config.evidence_points, size)
+            self.evidence = LandmarkEvidence(
+                self.backbone.pyramid_channels[1:],
+                config.evidence_points,
+                size,
+                blocks=config.evidence_blocks,
+            )
             # Both start at zero, as the local features do.
             self.evidence_hidden = nn.Linear(size, 1024, bias=False)
             self.evidence_code = nn.Linear(size, self.layout.size, bias=False)
@@ -204,7 +255,9 @@ class FaceEncoder(nn.Module):
         self.register_buffer("code_mean", mean)
         self.register_buffer("code_scale", scale)
         self.mask_head = (
-            MaskHead(self.backbone.pyramid_channels, config.mask_size) if config.mask_size else None
+            MaskHead(self.backbone.pyramid_channels, config.mask_size, config.mask_detail)
+            if config.mask_size
+            else None
         )
         regions = len(config.sigma_regions)
         self.sigma_head = nn.Linear(width, regions) if regions else None
@@ -222,9 +275,8 @@ class FaceEncoder(nn.Module):
             image = F.interpolate(
                 image, size=(size, size), mode="bilinear", align_corners=False, antialias=True
             )
-        # Centred input trains faster from scratch; DECA's RGB/255 is what the caller gives.
-        features, pyramid = self.backbone((image - 0.5) * 4.0)
-        evidence = self.evidence(pyramid) if self.evidence is not None else None
+        features, pyramid = self.look(image)
+        evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
         with torch.autocast(image.device.type, enabled=False):
             features = features.float()
@@ -244,6 +296,11 @@ class FaceEncoder(nn.Module):
         if self.sigma_head is not None:
             result["log_sigma"] = self.sigma_head(features) + self.sigma_scale.log()
         return result
+
+    def look(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
+        """The backbone's features and maps, finest first, of crops as large as `config.input_size`."""
+        # Centred input trains faster from scratch; DECA's RGB/255 is what the caller gives.
+        return self.backbone((image - 0.5) * 4.0)
 
     def assemble(self, tensors: dict[str, Tensor]) -> EncoderOutput:
         """Name the parameters in what `tensors` returned."""

@@ -172,9 +172,9 @@ def test_diamor_consensus_is_the_mean_of_each_group(scene: Scene) -> None:
 
 def test_focus_alternates(scene: Scene, twin: Twin, student: FaceEncoder) -> None:
     torch.manual_seed(0)
-    recipe = FocusRecipe(CONFIG.replace(focus_cycle=12), scene)
+    recipe = FocusRecipe(CONFIG.replace(focus_cycle=12), scene, student)
     e_step = recipe.losses(student, twin, 0.1)
-    check(e_step, {"e_neighbour", "e_area", "e_preserve", "e_binary"})
+    check(e_step, {"e_neighbour", "e_perceptual", "e_area", "e_preserve", "e_binary"})
     recipe.step = 6
     m_step = recipe.losses(student, twin, 0.1)
     check(m_step, {"landmark", "photometric", "mask", "prior_shape"})
@@ -185,10 +185,27 @@ def test_focus_alternates(scene: Scene, twin: Twin, student: FaceEncoder) -> Non
 
 def test_focus_never_reads_the_true_masks(scene: Scene, twin: Twin, student: FaceEncoder) -> None:
     torch.manual_seed(0)
-    recipe = FocusRecipe(CONFIG, scene)
+    recipe = FocusRecipe(CONFIG, scene, student)
     recipe.segmenter.eval()
     recipe.step = 100
     wrong = replace(twin, visible=torch.rand_like(twin.visible), face=torch.rand_like(twin.face))
     a, b = recipe.losses(student, twin, 0.5), recipe.losses(student, wrong, 0.5)
     for name in a:
         torch.testing.assert_close(a[name], b[name])
+
+
+def test_focus_sees_stripes_of_the_colour_of_skin(scene: Scene, twin: Twin, student: FaceEncoder) -> None:
+    """Pixels moved by two are explained by colour, whose window forgives that, but not by the maps."""
+    recipe = FocusRecipe(CONFIG, scene, student)
+    same = recipe.perceptual(twin.clean, twin.clean)
+    assert float(same.abs().max()) < 1e-5
+    torn = twin.clean.clone()
+    torn[:, :, 20:44:4] = torn[:, :, 22:46:4]
+    unlike = recipe.perceptual(torn, twin.clean)
+    assert unlike.shape == (6, 1, SIZE, SIZE)
+    assert float(unlike[:, :, 24:40].mean()) > 3 * float(unlike[:, :, 56:].mean())
+
+
+def test_focus_needs_a_teacher(scene: Scene) -> None:
+    with pytest.raises(ValueError, match="teacher"):
+        FocusRecipe(CONFIG, scene)

@@ -7,6 +7,7 @@ from occface_core.losses.segmentation import (
     binary_loss,
     hidden_area_loss,
     neighbour_distance,
+    perceptual_distance,
     preserve_loss,
     visible_distance_loss,
 )
@@ -64,3 +65,14 @@ def test_minimising_the_terms_hides_exactly_what_is_not_explained() -> None:
     visible = logits.sigmoid() > 0.5
     assert bool(visible[..., :4].all())
     assert not bool(visible[..., 4:].any())
+
+
+def test_perceptual_distance_is_where_the_maps_differ(generator: torch.Generator) -> None:
+    maps = [torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 6, 4, 4, generator=generator)]
+    other = [maps[0].clone(), maps[1].clone()]
+    other[0][..., :4] *= -1  # opposite on the left: 1 - cos = 2
+    distance = perceptual_distance([m.bfloat16() for m in maps], [m.bfloat16() for m in other], (32, 32))
+    assert distance.shape == (1, 1, 32, 32)
+    torch.testing.assert_close(distance[..., :12], torch.ones(1, 1, 32, 12), atol=0.01, rtol=0)
+    torch.testing.assert_close(distance[..., 20:], torch.zeros(1, 1, 32, 12), atol=0.01, rtol=0)
+    torch.testing.assert_close(distance, perceptual_distance(other, maps, (32, 32)), atol=0.01, rtol=0)

@@ -14,7 +14,7 @@ def test_features_and_pyramid(name: str) -> None:
         features, pyramid = net(torch.rand(2, 3, 96, 96))
     assert features.shape == (2, net.feature_size)
     assert [p.shape[1] for p in pyramid] == net.pyramid_channels
-    assert [p.shape[-1] for p in pyramid] == [24, 12, 6, 3]
+    assert [p.shape[-1] for p in pyramid] == [48, 24, 12, 6, 3]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small"])
@@ -22,7 +22,7 @@ def test_sizes_that_are_no_multiple_of_32(name: str) -> None:
     with torch.inference_mode():
         features, pyramid = build_backbone(name).eval()(torch.rand(1, 3, 77, 77))
     assert torch.isfinite(features).all()
-    assert len(pyramid) == 4
+    assert len(pyramid) == 5
 
 
 def test_building_does_not_leave_training_mode_changed() -> None:

@@ -121,6 +121,41 @@ def test_local_features_pool_larger_crops_to_their_grid() -> None:
     assert net(torch.rand(1, 3, 160, 160)).code.shape == (1, 236)
 
 
+def test_mask_detail_starts_silent_and_then_draws_what_is_thinner_than_a_cell() -> None:
+    torch.manual_seed(0)
+    coarse = FaceEncoder(EncoderConfig(input_size=64, mask_size=64)).eval()
+    fine = FaceEncoder(EncoderConfig(input_size=64, mask_size=64, mask_detail=8)).eval()
+    fine.load_state_dict(coarse.state_dict(), strict=False)
+    image = torch.rand(2, 3, 64, 64)
+    image[:, :, :, 30:32] = 0.0  # a hair
+    before, after = coarse(image).mask_logits, fine(image).mask_logits
+    assert before is not None
+    assert after is not None
+    torch.testing.assert_close(before, after)
+
+    head = fine.mask_head
+    assert head is not None
+    assert head.detail is not None
+    optimizer = torch.optim.Adam(head.detail.parameters(), lr=0.01)
+    _, pyramid = fine.look(image)
+    pyramid = [level.detach() for level in pyramid]
+    target = (image.amax(1, keepdim=True) > 0).float()
+    for _ in range(150):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    drawn = head(pyramid) > 0
+    assert not drawn[..., 30:32].any()
+    assert float(drawn[..., :29].float().mean()) > 0.99
+
+
+def test_refused_configurations_name_the_value() -> None:
+    for wrong in ({"evidence_blocks": 9}, {"mask_detail": -1}):
+        with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
+            EncoderConfig(**wrong)
+
+
 def test_code_keeps_full_precision_under_autocast() -> None:
     torch.manual_seed(0)
     net = FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=64, local_channels=4)).eval()

@@ -1,6 +1,7 @@
 """Landmark evidence: what certain finds, doubtful finds and the prior do to the posterior."""
 
 import torch
+from torch import Tensor
 
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import (
@@ -8,6 +9,7 @@ from occface_core.networks.evidence import (
     LandmarkEvidence,
     LandmarkPrior,
     evidence_nll,
+    heatmap_divergence,
     spread_points,
 )
 
@@ -76,10 +78,44 @@ def test_likelihood_prefers_honest_uncertainty() -> None:
 
     def loss(sigma: float) -> float:
         log_sigma = torch.full((1, K), sigma).log()
-        return float(evidence_nll(Evidence(points, log_sigma, truth, torch.zeros(1, D), index), truth))
+        found = Evidence(points, log_sigma, truth, torch.zeros(1, D), index, torch.zeros(1, K, 4, 4))
+        return float(evidence_nll(found, truth))
 
     assert loss(0.05) < loss(0.01)  # the density's best scale is half the distance
     assert loss(0.05) < loss(0.5)
+
+
+def test_divergence_is_zero_at_its_target_and_tells_balanced_errors_from_none() -> None:
+    index = torch.arange(K)
+    truth = torch.zeros(1, 468, 2)  # on the corner of four cells: the soft-argmax can be exact
+
+    def loss(heat: Tensor) -> float:
+        found = Evidence(truth[:, :K], torch.zeros(1, K), truth, torch.zeros(1, D), index, heat)
+        return float(heatmap_divergence(found, truth))
+
+    centres = torch.arange(8) - 3.5
+    across = -0.5 * (centres / 0.75).square()
+    exact = (across[:, None] + across[None]).expand(1, K, 8, 8)
+    assert abs(loss(exact)) < 1e-5
+    assert abs(loss(exact + 7.0)) < 1e-5  # logits: a constant says nothing
+    both_ends = torch.full((1, K, 8, 8), -20.0)
+    both_ends[..., 0, 0] = both_ends[..., 7, 7] = 0.0  # same mean, and the mass nowhere near it
+    assert loss(both_ends) > 5
+    assert loss(exact.roll(1, -1)) > loss(exact * 0.8) > 0
+    outside = torch.full((1, 468, 2), 1.5)  # beyond the crop: the edge is as near as it gets
+    found = Evidence(truth[:, :K], torch.zeros(1, K), truth, torch.zeros(1, D), index, exact)
+    assert torch.isfinite(heatmap_divergence(found, outside)).all()
+
+
+def test_blocks_before_the_heatmaps_start_silent() -> None:
+    torch.manual_seed(0)
+    plain = LandmarkEvidence([8, 8], K, D).eval()
+    deeper = LandmarkEvidence([8, 8], K, D, blocks=2).eval()
+    deeper.load_state_dict(plain.state_dict(), strict=False)
+    pyramid = [torch.randn(1, 8, 8, 8), torch.randn(1, 8, 4, 4)]
+    assert torch.equal(plain(pyramid).heat, deeper(pyramid).heat)
+    torch.nn.init.ones_(deeper.blocks[1][2].weight)
+    assert not torch.allclose(plain(pyramid).heat, deeper(pyramid).heat)
 
 
 def test_chosen_landmarks_are_distinct_and_start_with_the_wanted() -> None:

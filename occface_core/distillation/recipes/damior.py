@@ -30,7 +30,7 @@ from occface_core.losses import (
 )
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.networks.evidence import evidence_nll
+from occface_core.networks.evidence import evidence_nll, heatmap_divergence
 
 
 class DamiorRecipe(LearnerRecipe):
@@ -70,6 +70,7 @@ class DamiorRecipe(LearnerRecipe):
             losses["sigma"] = 0.02 * uncertainty_nll(error, out.log_sigma)
         if out.evidence is not None:
             losses["evidence"] = 0.1 * evidence_nll(out.evidence, twin.points)
+            losses["heat"] = 0.1 * heatmap_divergence(out.evidence, twin.points)
             losses["fused"] = 4.0 * landmark_loss(out.evidence.fused, twin.points, scene.landmark_weights)
         return losses | truth_losses(scene, out, decoded, twin)
 

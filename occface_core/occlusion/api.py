@@ -1,13 +1,12 @@
 """The public call: occlude a batch of face images, seeded, with exact masks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.errors import OcclusionError
 from occface_core.occlusion import irrational
 from occface_core.occlusion.eyewear import glasses, sunglasses
 from occface_core.occlusion.garments import cap_brim, scarf
@@ -16,6 +15,14 @@ from occface_core.occlusion.hands import hand
 from occface_core.occlusion.held import cup, microphone, phone
 from occface_core.occlusion.kernels import compose
 from occface_core.occlusion.medical_mask import medical_mask
+from occface_core.occlusion.request import (
+    FamilyChoice,
+    check_coverage,
+    check_finite,
+    check_shapes,
+    resolve_family,
+    sample_seeds,
+)
 from occface_core.occlusion.types import Occlusion, Painted, Sample
 
 Painter = Callable[[Sample, np.random.Generator], Painted]
@@ -40,10 +47,6 @@ EMPIRICAL: dict[str, Painter] = {
     "cup": cup,
 }
 FAMILIES: tuple[str, ...] = (*IRRATIONAL, *EMPIRICAL)
-# Shares of the empirical families in a mix, against 1 for the others: what hides faces most often.
-_EMPIRICAL_WEIGHT = {"medical_mask": 3.0, "sunglasses": 2.0, "hand": 2.0}
-
-FamilyChoice = str | Sequence[str] | Mapping[str, float]
 
 
 def occlude(
@@ -86,10 +89,11 @@ def occlude(
         OcclusionError: unknown family, coverage out of range, shapes that do not fit together, NaN or
             infinite inputs, or an empirical family without points.
     """
-    _check_inputs(image, face_mask, points, other_images)
-    _check_coverage(coverage)
-    names, weights = _resolve_family(family, has_points=points is not None)
-    seeds = _sample_seeds(image.shape[0], generator)
+    check_shapes(image, face_mask, points, other_images)
+    check_finite(image, face_mask, points)
+    check_coverage(coverage)
+    names, weights = resolve_family(family, has_points=points is not None)
+    seeds = sample_seeds(image.shape[0], generator)
     pictures = _to_numpy(image).transpose(0, 2, 3, 1)
     faces = _to_numpy(face_mask)[:, 0]
     clouds = None if points is None else _to_numpy(points)
@@ -145,84 +149,3 @@ def _pick_other(others: Tensor | None, pick: float) -> np.ndarray | None:
         return None
     chosen = _to_numpy(others[min(int(pick * len(others)), len(others) - 1)])
     return chosen.transpose(1, 2, 0)
-
-
-def _sample_seeds(batch: int, generator: torch.Generator) -> list[int]:
-    """One seed per sample. Drawn one by one on CUDA, where a bulk draw depends on its size."""
-    if generator.device.type == "cpu":
-        return torch.randint(2**63 - 1, (batch,), generator=generator).tolist()
-    draws = [
-        torch.randint(2**63 - 1, (1,), generator=generator, device=generator.device) for _ in range(batch)
-    ]
-    return torch.cat(draws).tolist() if draws else []
-
-
-def _resolve_family(family: FamilyChoice, *, has_points: bool) -> tuple[list[str], np.ndarray]:
-    """Names and cumulative weights (ending above 1, so a draw in [0,1) always finds a name)."""
-    if isinstance(family, Mapping):
-        wanted = {name: float(weight) for name, weight in family.items()}
-    elif isinstance(family, str):
-        wanted = {family: 1.0}
-    else:
-        wanted = dict.fromkeys(family, 1.0)
-    if not wanted or not all(np.isfinite(weight) and weight >= 0 for weight in wanted.values()):
-        raise OcclusionError(f"family {family!r} must name at least one family with weights >= 0")
-    flat: dict[str, float] = {}
-    for name, weight in wanted.items():
-        for member, share in _expand(name, has_points).items():
-            flat[member] = flat.get(member, 0.0) + weight * share
-    missing = [name for name, weight in flat.items() if name in EMPIRICAL and weight > 0]
-    if missing and not has_points:
-        raise OcclusionError(
-            f"{', '.join(missing)} need points (B,468,3); pass points= or family='irrational'"
-        )
-    total = sum(flat.values())
-    if total <= 0:
-        raise OcclusionError(f"family {family!r}: all weights are 0")
-    cumulative = np.cumsum(np.array(list(flat.values())) / total)
-    cumulative[-1] = 2.0
-    return list(flat), cumulative
-
-
-def _expand(name: str, has_points: bool) -> dict[str, float]:
-    """Shares of the families a name stands for; they sum to 1."""
-    if name == "irrational" or (name == "random" and not (has_points and EMPIRICAL)):
-        return dict.fromkeys(IRRATIONAL, 1.0 / len(IRRATIONAL))
-    if name == "empirical" and EMPIRICAL:
-        weights = {member: _EMPIRICAL_WEIGHT.get(member, 1.0) for member in EMPIRICAL}
-        total = sum(weights.values())
-        return {member: weight / total for member, weight in weights.items()}
-    if name == "random":
-        halves = _expand("irrational", has_points) | _expand("empirical", has_points)
-        return {member: 0.5 * share for member, share in halves.items()}
-    if name not in FAMILIES:
-        known = ", ".join((*FAMILIES, "irrational", "empirical", "random"))
-        raise OcclusionError(f"unknown occlusion family {name!r}; known: {known}")
-    return {name: 1.0}
-
-
-def _check_coverage(coverage: tuple[float, float] | None) -> None:
-    if coverage is None:
-        return
-    if len(coverage) != 2 or not 0.0 <= coverage[0] <= coverage[1] <= 1.0:
-        raise OcclusionError(f"coverage {coverage!r} must be (low, high) with 0 <= low <= high <= 1")
-
-
-def _check_inputs(image: Tensor, face_mask: Tensor, points: Tensor | None, others: Tensor | None) -> None:
-    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape[2:]:
-        raise OcclusionError(f"image has shape {tuple(image.shape)}, expected (B,3,H,W)")
-    batch, _, height, width = image.shape
-    if tuple(face_mask.shape) != (batch, 1, height, width):
-        raise OcclusionError(
-            f"face_mask has shape {tuple(face_mask.shape)}, expected {(batch, 1, height, width)}"
-        )
-    if points is not None and tuple(points.shape) != (batch, 468, 3):
-        raise OcclusionError(f"points have shape {tuple(points.shape)}, expected {(batch, 468, 3)}")
-    if others is not None and (others.ndim != 4 or others.shape[1] != 3):
-        raise OcclusionError(f"other_images has shape {tuple(others.shape)}, expected (N,3,h,w)")
-    for name, tensor in (("image", image), ("face_mask", face_mask), ("points", points)):
-        # A sum shows the same at a fraction of the cost; only one that is not finite needs a closer look.
-        if tensor is None or bool(torch.isfinite(tensor.float().sum())):
-            continue
-        if not bool(torch.isfinite(tensor).all()):
-            raise OcclusionError(f"{name} holds NaN or infinite values; drop or repair those samples first")

@@ -1,0 +1,131 @@
+"""The batched call: cover every face of a batch on the device where it lies."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from occface_core.errors import OcclusionError
+from occface_core.occlusion.batched.draws import Draws
+from occface_core.occlusion.batched.group import Group, Layer, compose
+from occface_core.occlusion.batched.irrational import IRRATIONAL
+from occface_core.occlusion.request import (
+    FamilyChoice,
+    check_coverage,
+    check_finite,
+    check_shapes,
+    resolve_family,
+    sample_seeds,
+)
+from occface_core.occlusion.types import Occlusion
+
+
+def occlude_batch(
+    image: Float[Tensor, "B 3 H W"],
+    face_mask: Float[Tensor, "B 1 H W"],
+    *,
+    points: Float[Tensor, "B 468 3"] | None = None,
+    family: FamilyChoice = "random",
+    coverage: tuple[float, float] | None = (0.2, 0.5),
+    generator: torch.Generator,
+    other_images: Float[Tensor, "N 3 h w"] | None = None,
+    shadows: bool = True,
+) -> Occlusion:
+    """Cover part of every face, as :func:`occlude` does, but all of them at once and on their own device.
+
+    The families are the same, the pixels are not: one seed per sample is drawn from ``generator``, and every
+    random number is a hash of it, so that a sample's pixels depend neither on the batch size nor on its
+    neighbours, and CPU and GPU cover the same places. Sizes need no search: see ``shapes.quantile``.
+
+    Args:
+        image: (B,3,H,W) RGB in [0,1], on any device.
+        face_mask: (B,1,H,W) visible face skin before occlusion, in [0,1].
+        points: (B,468,3) face points in MediaPipe order, pixels and depth, as for :func:`occlude`.
+        family: as for :func:`occlude`.
+        coverage: range of the share of the visible face to hide, as for :func:`occlude`.
+        generator: source of the seeds; best on the CPU, where it needs nothing from the GPU.
+        other_images: (N,3,h,w) pictures that ``other_image`` cuts pieces from, or None.
+        shadows: let the empirical families darken the skin beside them.
+
+    Returns:
+        Occlusion on the device and in the dtype of ``image``.
+
+    Raises:
+        OcclusionError: as :func:`occlude`.
+    """
+    check_shapes(image, face_mask, points, other_images)
+    check_finite(image, face_mask, points)
+    check_coverage(coverage)
+    names, weights = resolve_family(family, has_points=points is not None)
+    # Drawn on the CPU: which samples a painter gets is then known without asking the GPU.
+    seeds = torch.tensor(sample_seeds(len(image), generator), dtype=torch.int64)
+    picks = Draws(seeds).uniform("family")[:, 0].double().numpy()
+    chosen = np.searchsorted(weights, picks, side="right")
+    whole = _whole(
+        image, face_mask, points, coverage, seeds.to(image.device, non_blocking=True), other_images
+    )
+    result, occluder = whole.image.clone(), torch.zeros_like(whole.face)
+    for number in np.unique(chosen).tolist():
+        rows = torch.from_numpy(np.flatnonzero(chosen == number)).to(image.device, non_blocking=True)
+        group = _rows(whole, rows)
+        layer = _painter(names[number])(group)
+        if not shadows:
+            layer = Layer(layer.colour, layer.alpha)
+        result.index_copy_(0, rows, compose(group.image, layer))
+        occluder.index_copy_(0, rows, layer.alpha)
+    return _finish(image, face_mask, result, occluder, np.array(names)[chosen].tolist())
+
+
+def _painter(name: str) -> Callable[[Group], Layer]:
+    if name not in IRRATIONAL:
+        raise OcclusionError(f"family {name!r} has no batched painter")
+    return IRRATIONAL[name]
+
+
+def _whole(
+    image: Tensor,
+    face_mask: Tensor,
+    points: Tensor | None,
+    coverage: tuple[float, float] | None,
+    seeds: Tensor,
+    others: Tensor | None,
+) -> Group:
+    """All samples as one group, in float32."""
+    draws = Draws(seeds)
+    low, high = (0.1, 0.6) if coverage is None else coverage
+    return Group(
+        image=image.detach().float(),
+        face=face_mask.detach().float(),
+        points=None if points is None else points.detach().float(),
+        target=draws.uniform("target", low=low, high=high)[:, 0],
+        draws=draws,
+        others=None if others is None or len(others) == 0 else others.detach().to(image.device).float(),
+        natural=coverage is None,
+    )
+
+
+def _rows(whole: Group, rows: Tensor) -> Group:
+    """Some samples of a group."""
+    pick: Callable[[Tensor], Tensor] = lambda tensor: tensor.index_select(0, rows)  # noqa: E731
+    return Group(
+        pick(whole.image),
+        pick(whole.face),
+        None if whole.points is None else pick(whole.points),
+        pick(whole.target),
+        Draws(pick(whole.draws.seeds)),
+        whole.others,
+        whole.natural,
+    )
+
+
+def _finish(
+    image: Tensor, face_mask: Tensor, result: Tensor, occluder: Tensor, names: list[str]
+) -> Occlusion:
+    occluder = occluder.to(image)
+    mask = face_mask * (1 - occluder)
+    # float64, whose rounding (which depends on the batch) the result's precision does not see
+    before, after = (tensor.double().flatten(1).sum(1) for tensor in (face_mask, mask))
+    coverage = torch.where(before > 0, 1 - after / before.clamp_min(1e-12), torch.zeros_like(before))
+    return Occlusion(result.to(image), mask, occluder, names, coverage.to(image))

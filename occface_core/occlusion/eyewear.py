@@ -12,12 +12,12 @@ from occface_core.occlusion.textures import fractal_noise
 from occface_core.occlusion.types import Painted, Sample
 
 _SEGMENTS = 40
-_RINGS = np.array([0.02, 0.35, 0.7, 1.0])
+RINGS = np.array([0.02, 0.35, 0.7, 1.0])
 _TEXTURE = 96
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Shape of a pair of glasses, metres on the mean face.
 
     Attributes:
@@ -37,7 +37,8 @@ class _Frame:
     wrap: float
 
 
-def _frame(rng: np.random.Generator, *, clear: bool) -> _Frame:
+def random_frame(rng: np.random.Generator, *, clear: bool) -> Frame:
+    """A round, square, aviator, wayfarer or (dark only) shield frame."""
     style = ("round", "square", "aviator", "wayfarer", "shield")[
         int(rng.choice(5, p=[0.25, 0.35, 0.1, 0.3, 0.0] if clear else [0.2, 0.25, 0.25, 0.2, 0.1]))
     ]
@@ -57,7 +58,7 @@ def _frame(rng: np.random.Generator, *, clear: bool) -> _Frame:
         x = x * (1 + 0.08 * y)
         y = y + 0.10 * x * (y > 0)
     rim = rng.uniform(0.0010, 0.0022) if style in ("aviator", "round") else rng.uniform(0.0016, 0.0042)
-    return _Frame(
+    return Frame(
         outline=np.stack([x * width, y * height], axis=1)[::-1].astype(np.float32),
         centre=np.array([max(0.0325, width + 0.0075), 0.0245 - 0.3 * max(height - 0.02, 0)], np.float32),
         rim=0.0 if style == "shield" else float(rim),
@@ -69,13 +70,13 @@ def _frame(rng: np.random.Generator, *, clear: bool) -> _Frame:
     )
 
 
-def _depth(frame: _Frame, x: np.ndarray) -> np.ndarray:
+def _depth(frame: Frame, x: np.ndarray) -> np.ndarray:
     """z of the curved front at lateral position x."""
     return np.asarray(0.0535 - frame.wrap * (np.abs(x) / 0.065) ** 2, np.float32)
 
 
-def _lens_points(
-    frame: _Frame, side: float, scale: float, factors: np.ndarray, lift: float = 0.0
+def lens_points(
+    frame: Frame, side: float, scale: float, factors: np.ndarray, lift: float = 0.0
 ) -> np.ndarray:
     """(R,S,3) rings of one lens; the columns run clockwise seen from the front on both sides."""
     flat = frame.outline[None] * factors[:, None, None] * scale
@@ -85,12 +86,13 @@ def _lens_points(
     return points if side > 0 else points[:, ::-1]
 
 
-def _ring_factors(frame: _Frame, scale: float) -> np.ndarray:
+def ring_factors(frame: Frame, scale: float) -> np.ndarray:
+    """(2,) outer and inner edge of the rim, relative to the lens."""
     size = float(np.abs(frame.outline).max()) * scale
     return np.array([1.0 + frame.rim / size, 0.985], np.float32)
 
 
-def _lens_texture(rng: np.random.Generator, *, clear: bool) -> np.ndarray:
+def lens_texture(rng: np.random.Generator, *, clear: bool) -> np.ndarray:
     """(T,T,4) tint with a gradient and reflections; the opacity says how much it hides."""
     size = _TEXTURE
     down = np.linspace(0, 1, size, dtype=np.float32)[:, None]
@@ -122,7 +124,8 @@ def _lens_texture(rng: np.random.Generator, *, clear: bool) -> np.ndarray:
     return rgba
 
 
-def _frame_colour(rng: np.random.Generator) -> np.ndarray:
+def frame_colour(rng: np.random.Generator) -> np.ndarray:
+    """(3,) black, brown, gold, silver or red, slightly varied."""
     common = [
         (0.04, 0.04, 0.045),
         (0.22, 0.12, 0.06),
@@ -134,7 +137,7 @@ def _frame_colour(rng: np.random.Generator) -> np.ndarray:
     return np.clip(base + rng.normal(0, 0.015, 3), 0.0, 1.0).astype(np.float32)
 
 
-def _bars(frame: _Frame, scale: float) -> list[np.ndarray]:
+def frame_bars(frame: Frame, scale: float) -> list[np.ndarray]:
     """Bridge and temple arms as (2,N,3) bands on the mean face."""
     inner = float(frame.centre[0] * (0.5 + 0.5 * scale) + frame.outline[:, 0].min() * scale)
     outer = float(frame.centre[0] * (0.5 + 0.5 * scale) + frame.outline[:, 0].max() * scale) + frame.rim
@@ -159,38 +162,44 @@ def _bars(frame: _Frame, scale: float) -> list[np.ndarray]:
 
 def _paint(sample: Sample, rng: np.random.Generator, *, clear: bool) -> Painted:
     scene = Scene.of(sample)
-    frame = _frame(rng, clear=clear)
+    frame = random_frame(rng, clear=clear)
     scale = _lens_scale(sample, scene.points, frame, rng)
-    lens, plain = _lens_texture(rng, clear=clear), plain_texture(_frame_colour(rng))
+    lens, plain = lens_texture(rng, clear=clear), plain_texture(frame_colour(rng))
     parts = []
     for side in (-1.0, 1.0):
         parts.append(_disc(scene, frame, side, scale, lens))
         if frame.rim > 0:
-            ring = _lens_points(frame, side, scale, _ring_factors(frame, scale), lift=0.0012)
+            ring = lens_points(frame, side, scale, ring_factors(frame, scale), lift=0.0012)
             parts.append(_band(scene, ring, plain, closed=True))
-    parts.extend(_band(scene, bar, plain) for bar in _bars(frame, scale))
+    parts.extend(_band(scene, bar, plain) for bar in frame_bars(frame, scale))
     return scene.finish(rng, parts, (0.05, 0.15) if clear else (0.15, 0.4))
 
 
-def _lens_scale(sample: Sample, points: np.ndarray, frame: _Frame, rng: np.random.Generator) -> float:
+def _lens_scale(sample: Sample, points: np.ndarray, frame: Frame, rng: np.random.Generator) -> float:
     """Size of the lenses: hidden area grows with its square, within what people wear."""
     natural = float(rng.uniform(0.92, 1.15))
     if sample.target is None:
         return natural
     outlines = [
-        place_rigid(points, _lens_points(frame, side, 1.0, np.ones(1))[0])[:, :2] for side in (-1.0, 1.0)
+        place_rigid(points, lens_points(frame, side, 1.0, np.ones(1))[0])[:, :2] for side in (-1.0, 1.0)
     ]
     share = float(outline_coverage(sample, [outlines])[0])
     wanted = (sample.target / max(share, 1e-3)) ** 0.5
     return float(np.clip(wanted, 0.9, 1.3) * 0.5 + natural * 0.5)
 
 
-def _disc(scene: Scene, frame: _Frame, side: float, scale: float, texture: np.ndarray) -> Part:
-    rings = _lens_points(frame, side, scale, _RINGS[::-1])
+def lens_uv(rings: np.ndarray) -> np.ndarray:
+    """(R*S,2) texture coordinates of a lens: its box on the mean face, v down."""
     flat = rings[..., :2].reshape(-1, 2)
     low, high = flat.min(axis=0), flat.max(axis=0)
     uv = (flat - low) / (high - low)
     uv[:, 1] = 1.0 - uv[:, 1]
+    return uv
+
+
+def _disc(scene: Scene, frame: Frame, side: float, scale: float, texture: np.ndarray) -> Part:
+    rings = lens_points(frame, side, scale, RINGS[::-1])
+    uv = lens_uv(rings)
     placed = place_rigid(scene.points, rings.reshape(-1, 3))
     part = scene.surface(placed.reshape(rings.shape), texture, closed=True, two_sided=True)
     even = np.broadcast_to(scene.light.level, part.light.shape)  # dark glass shows reflections, not shading

@@ -16,13 +16,13 @@ from occface_core.occlusion.types import Painted, Sample
 
 _TEXTURE = 128
 # How far a cap sits down on the forehead, metres: from on the hairline to over the brows.
-_DROPS = np.array([-0.004, 0.006, 0.016, 0.026, 0.034])
-_SCARF_ROWS, _SCARF_COLUMNS = 22, 41
+DROPS = np.array([-0.004, 0.006, 0.016, 0.026, 0.034])
+SCARF_ROWS, SCARF_COLUMNS = 22, 41
 # Height of a scarf's upper edge in the middle: under the chin, over mouth, over nose.
-_SCARF_TOPS = (-0.080, -0.066, -0.052, -0.038, -0.022, -0.008, 0.006)
+SCARF_TOPS = (-0.080, -0.066, -0.052, -0.038, -0.022, -0.008, 0.006)
 
 
-def _cloth(rng: np.random.Generator, *, knit: bool) -> np.ndarray:
+def woven(rng: np.random.Generator, *, knit: bool) -> np.ndarray:
     """(T,T,4) woven or knitted cloth, plain or with bands, opaque."""
     size = _TEXTURE
     base = np.broadcast_to((0.8 * random_colour(rng) + 0.03).astype(np.float32), (size, size, 3)).copy()
@@ -81,21 +81,22 @@ def cap_brim(sample: Sample, rng: np.random.Generator) -> Painted:
     scene = Scene.of(sample)
     beanie = bool(rng.random() < 0.25)
     length, curl = float(rng.uniform(0.05, 0.075)), float(rng.uniform(0.006, 0.018))
-    drop = _DROPS[int(rng.integers(len(_DROPS)))]
+    drop = DROPS[int(rng.integers(len(DROPS)))]
     if sample.target is not None:
-        shapes = [_cap(float(step), beanie, length, curl) for step in _DROPS]
+        shapes = [cap_shape(float(step), beanie, length, curl) for step in DROPS]
         rims = [[_front_outline(scene, crown, brim)] for crown, brim in shapes]
-        drop = _DROPS[int(np.abs(outline_coverage(sample, rims) - sample.target).argmin())]
-    crown, brim = _cap(float(drop), beanie, length, curl)
-    cloth = _cloth(rng, knit=beanie)
+        drop = DROPS[int(np.abs(outline_coverage(sample, rims) - sample.target).argmin())]
+    crown, brim = cap_shape(float(drop), beanie, length, curl)
+    cloth = woven(rng, knit=beanie)
     parts = [_placed(scene, crown, cloth, closed=True)]
     if not beanie:
-        peak = cloth if rng.random() < 0.7 else _cloth(rng, knit=False)
+        peak = cloth if rng.random() < 0.7 else woven(rng, knit=False)
         parts.append(_placed(scene, brim, peak, two_sided=True))
     return scene.finish(rng, parts, (0.4, 0.7))
 
 
-def _cap(drop: float, beanie: bool, length: float, curl: float) -> tuple[np.ndarray, np.ndarray]:
+def cap_shape(drop: float, beanie: bool, length: float, curl: float) -> tuple[np.ndarray, np.ndarray]:
+    """Crown, a closed grid, and peak (hardly any on a beanie), (R,C,3) metres on the mean face."""
     crown = _crown(drop, beanie=beanie)
     return crown, _brim(crown, 0.004 if beanie else length, 0.0 if beanie else curl)
 
@@ -114,12 +115,18 @@ def _placed(
 
 
 @lru_cache(maxsize=16)
-def _scarf_design(level: int) -> np.ndarray:
-    """(rows*columns,K) warp weights of a scarf whose upper edge lies at one of the tops."""
-    angle = np.linspace(-np.radians(105), np.radians(105), _SCARF_COLUMNS)[None, :]
+def scarf_weights(level: int) -> np.ndarray:
+    """(rows*columns,K) warp weights of ``scarf_grid``."""
+    return warp_matrix(scarf_grid(level).reshape(-1, 3), stiffness=0.2)
+
+
+@lru_cache(maxsize=16)
+def scarf_grid(level: int) -> np.ndarray:
+    """(rows,columns,3) metres: a scarf whose upper edge lies at one of the tops."""
+    angle = np.linspace(-np.radians(105), np.radians(105), SCARF_COLUMNS)[None, :]
     side = np.abs(angle) / angle.max()
-    top = _SCARF_TOPS[level] + (-0.028 - _SCARF_TOPS[level]) * 0.7 * side**2
-    down = np.linspace(0, 1, _SCARF_ROWS)[:, None]
+    top = SCARF_TOPS[level] + (-0.028 - SCARF_TOPS[level]) * 0.7 * side**2
+    down = np.linspace(0, 1, SCARF_ROWS)[:, None]
     height = top + (-0.185 - top) * down
     angles, levels, shell = taut_shell()
     column = np.interp(np.broadcast_to(angle, height.shape), angles, np.arange(len(angles)))
@@ -129,33 +136,38 @@ def _scarf_design(level: int) -> np.ndarray:
     )
     below = np.clip((-0.06 - height) / 0.05, 0, 1)
     radius = np.maximum(radius, 0.062 + 0.030 * below) + 0.006 + 0.020 * np.clip(down * 3, 0, 1)
-    grid = np.stack([np.sin(angle) * radius, height, np.cos(angle) * radius + AXIS_Z], axis=-1)
-    return warp_matrix(grid.reshape(-1, 3), stiffness=0.2)
+    return np.stack([np.sin(angle) * radius, height, np.cos(angle) * radius + AXIS_Z], axis=-1)
+
+
+def scarf_relief(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rolls of cloth: outward displacement (R,C) in metres, brightness (R*C,1) and the lumps (R,C)."""
+    across = np.linspace(-1, 1, SCARF_COLUMNS)[None, :]
+    down = np.linspace(0, 1, SCARF_ROWS)[:, None]
+    slant = rng.uniform(-0.5, 0.5)
+    rolls = np.abs(np.sin(np.pi * (down * rng.uniform(2.0, 4.0) + slant * across + rng.random())))
+    lumps = cv2.resize(
+        rng.standard_normal((5, 7)), (SCARF_COLUMNS, SCARF_ROWS), interpolation=cv2.INTER_CUBIC
+    )
+    relief = (0.012 * rolls + 0.003 * lumps) * np.clip(down * 6, 0, 1)
+    hollows = (0.5 + 0.5 * np.clip(rolls * 1.4, 0, 1)).reshape(-1, 1).astype(np.float32)
+    return relief, hollows, lumps
 
 
 def scarf(sample: Sample, rng: np.random.Generator) -> Painted:
     """A scarf or neck warmer wrapped in rolls around neck and lower face, as high as the target asks."""
     scene = Scene.of(sample)
-    level = int(rng.integers(1, len(_SCARF_TOPS)))
+    level = int(rng.integers(1, len(SCARF_TOPS)))
     if sample.target is not None:
         outlines = []
-        for option in range(len(_SCARF_TOPS)):
-            placed = place_warped(scene.points, _scarf_design(option)).reshape(_SCARF_ROWS, _SCARF_COLUMNS, 3)
+        for option in range(len(SCARF_TOPS)):
+            placed = place_warped(scene.points, scarf_weights(option)).reshape(SCARF_ROWS, SCARF_COLUMNS, 3)
             rim = np.concatenate([placed[0], placed[:, -1], placed[-1, ::-1], placed[::-1, 0]])
             outlines.append([rim[:, :2]])
         level = int(np.abs(outline_coverage(sample, outlines) - sample.target).argmin())
-    grid = place_warped(scene.points, _scarf_design(level)).reshape(_SCARF_ROWS, _SCARF_COLUMNS, 3)
-    across = np.linspace(-1, 1, _SCARF_COLUMNS)[None, :]
-    down = np.linspace(0, 1, _SCARF_ROWS)[:, None]
-    slant = rng.uniform(-0.5, 0.5)
-    rolls = np.abs(np.sin(np.pi * (down * rng.uniform(2.0, 4.0) + slant * across + rng.random())))
-    lumps = cv2.resize(
-        rng.standard_normal((5, 7)), (_SCARF_COLUMNS, _SCARF_ROWS), interpolation=cv2.INTER_CUBIC
-    )
-    relief = (0.012 * rolls + 0.003 * lumps) * np.clip(down * 6, 0, 1)
+    grid = place_warped(scene.points, scarf_weights(level)).reshape(SCARF_ROWS, SCARF_COLUMNS, 3)
+    relief, hollows, lumps = scarf_relief(rng)
     outward = grid_normals(grid) * np.array([1, -1, -1], np.float32)
     grid = (grid + outward * (relief * scene.pose.scale)[..., None]).astype(np.float32)
     grid[:2, :, 1] += (lumps[:2] * 0.004 * scene.pose.scale).astype(np.float32)
-    part = scene.surface(grid, _cloth(rng, knit=rng.random() < 0.7))
-    hollows = (0.5 + 0.5 * np.clip(rolls * 1.4, 0, 1)).reshape(-1, 1).astype(np.float32)
+    part = scene.surface(grid, woven(rng, knit=rng.random() < 0.7))
     return scene.finish(rng, [replace(part, light=part.light * hollows)], (0.3, 0.5))

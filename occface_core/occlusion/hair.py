@@ -1,5 +1,7 @@
 """Loose hair: locks of strands that fall from the hairline over the face."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -20,7 +22,7 @@ def hair_strands(sample: Sample, rng: np.random.Generator) -> Painted:
     side, curl = float(rng.choice([-1.0, 1.0])), float(rng.uniform(0.0, 0.010))
     enough = int(rng.integers(2, 7)) if sample.target is None else _MOST_LOCKS
     for _ in range(enough):
-        _draw_lock(layer, rng, scene, base, side if rng.random() < 0.75 else -side, curl)
+        _draw_lock(layer, random_lock(rng, side if rng.random() < 0.75 else -side, curl), scene, base)
         if sample.target is not None and sample.hidden(_opacity(layer, sample)) >= sample.target:
             break
     small = cv2.resize(layer, (sample.width, sample.height), interpolation=cv2.INTER_AREA)
@@ -58,10 +60,21 @@ def _colour(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     return natural[int(rng.choice(5, p=[0.35, 0.25, 0.18, 0.14, 0.08]))] * scene.light.level
 
 
-def _draw_lock(
-    layer: np.ndarray, rng: np.random.Generator, scene: Scene, base: np.ndarray, side: float, curl: float
-) -> None:
-    """Draw one lock: strands around a guide curve that sweeps from the hairline down one side of the face."""
+@dataclass(frozen=True)
+class Lock:
+    """Strands of hair on the mean face.
+
+    Attributes:
+        strands: (N,S,3) points along each strand, metres.
+        bright: (N,) brightness of each.
+    """
+
+    strands: np.ndarray
+    bright: np.ndarray
+
+
+def random_lock(rng: np.random.Generator, side: float, curl: float) -> Lock:
+    """Strands around a guide curve that sweeps from the hairline down one side of the face."""
     t = np.linspace(0, 1, _STEPS)
     start = np.array([rng.uniform(-0.055, 0.055), rng.uniform(0.085, 0.10), 0.040])
     end = np.array([side * rng.uniform(0.012, 0.075), rng.uniform(-0.075, 0.035), 0.0])
@@ -79,10 +92,15 @@ def _draw_lock(
     strands[..., 0] += width * across[:, None] * taper[None] + wave
     strands[..., 0] += 0.004 * np.cumsum(rng.normal(0, 0.5, (count, _STEPS)), axis=1) / _STEPS**0.5
     strands[..., 1] += 0.008 * rng.normal(0, 1, (count, 1)) * t[None]
-    pixels = scene.pose.place(strands.reshape(-1, 3).astype(np.float32))[:, :2].reshape(count, _STEPS, 2)
+    bright = 0.6 + 0.5 * rng.random(count) + 0.6 * (rng.random(count) < 0.15) + 0.08 * (across > 0.8)
+    return Lock(strands.astype(np.float32), bright)
+
+
+def _draw_lock(layer: np.ndarray, lock: Lock, scene: Scene, base: np.ndarray) -> None:
+    count = len(lock.strands)
+    pixels = scene.pose.place(lock.strands.reshape(-1, 3))[:, :2].reshape(count, _STEPS, 2)
     fixed = np.clip((pixels * _FINE - 0.5) * 16, -(2**20), 2**20).astype(np.int32)
     thick = max(1, round(scene.pose.scale * _FINE * 0.0005))
-    shine = 0.6 + 0.5 * rng.random(count) + 0.6 * (rng.random(count) < 0.15) + 0.08 * (across > 0.8)
-    for strand, bright in zip(fixed, shine, strict=True):
+    for strand, bright in zip(fixed, lock.bright, strict=True):
         red, green, blue = (float(v) for v in np.clip(base * bright + 0.02 * bright, 0, 1) * 255)
         cv2.polylines(layer, [strand], False, (red, green, blue, 255.0), thick, cv2.LINE_AA, 4)

@@ -27,6 +27,8 @@ _PLACES = {
 _GESTURES = {"flat": 2.0, "relaxed": 3.0, "cupped": 2.0, "spread": 1.0, "fist": 0.7, "point": 0.5, "two": 0.3}
 _PALM = np.array([0.014, 0.080, -0.006])  # middle of the palm's skin on the hand
 _CANDIDATES = 6
+REDDER = 0.05  # what fingertips lack of green and blue
+NAIL = np.array([0.05, 0.06, 0.07])  # what nails are brighter than skin
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class HandMesh:
     verts: np.ndarray
     normals: np.ndarray
     sky: np.ndarray
+
+    @property
+    def pale(self) -> np.ndarray:
+        """(V,) brightness: palms are lighter."""
+        return 1.0 + 0.07 * np.clip(self.normals[:, 0], 0, 1)
+
+    @property
+    def red(self) -> np.ndarray:
+        """(V,) how much redder the skin is, in [0,1]: fingertips are."""
+        return np.clip(self.verts[:, 1] / 0.18, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def pick_gesture(rng: np.random.Generator, names: dict[str, float]) -> HandMesh:
     return load_hands().gestures[f"{name}_{'f' if rng.random() < 0.5 else 'm'}"]
 
 
-def _place(rng: np.random.Generator) -> PlacedHand:
+def random_hand(rng: np.random.Generator) -> PlacedHand:
     """A hand on a random spot of the face, its forearm coming from below or from the side."""
     weights = np.array([place[2] for place in _PLACES.values()])
     spot, outward, _ = list(_PLACES.values())[int(rng.choice(len(weights), p=weights / weights.sum()))]
@@ -154,15 +166,14 @@ def hand_part(rng: np.random.Generator, hand: PlacedHand, scene: Scene) -> Part:
     hands, pose, light = load_hands(), scene.pose, scene.light
     relative = light.relative(pose.turn(hand.normals()))
     shade = relative**1.3 * (0.15 + 0.85 * hand.mesh.sky) * 1.08
-    pale = 1.0 + 0.07 * np.clip(hand.mesh.normals[:, 0], 0, 1)  # palms are lighter
-    colours = (shade * pale)[:, None] * (1.0 + hands.nail[:, None] * np.array([0.05, 0.06, 0.07]))
-    red = 1.0 - 0.05 * np.clip(hand.mesh.verts[:, 1:2] / 0.18, 0, 1)  # fingertips are redder
-    colours[:, 1:] *= red
+    pale = hand.mesh.pale
+    colours = (shade * pale)[:, None] * (1.0 + hands.nail[:, None] * NAIL)
+    colours[:, 1:] *= 1.0 - REDDER * hand.mesh.red[:, None]
     texture = np.ones((64, 1, 4), np.float32)
     texture[..., :3] = _skin(rng, light)
-    if rng.random() < 0.6:
-        cuff = int(rng.uniform(0.12, 0.6) * 64)
-        texture[cuff:, :, :3] = (0.7 * random_colour(rng) + 0.03) * light.level
+    cuff, cloth = random_sleeve(rng)
+    if cuff < 1.0:
+        texture[int(cuff * 64) :, :, :3] = cloth * light.level
     uv = np.stack([np.full_like(hands.along, 0.5), hands.along], axis=1)
     return Part(
         verts=pose.place(hand.verts()),
@@ -174,6 +185,13 @@ def hand_part(rng: np.random.Generator, hand: PlacedHand, scene: Scene) -> Part:
         ),
         texture=texture,
     )
+
+
+def random_sleeve(rng: np.random.Generator) -> tuple[float, np.ndarray]:
+    """Where along the arm a sleeve begins (0 wrist, 1 elbow: none), and its colour (3,)."""
+    if rng.random() < 0.6:
+        return float(rng.uniform(0.12, 0.6)), 0.7 * random_colour(rng) + 0.03
+    return 1.0, np.zeros(3)
 
 
 def _skin(rng: np.random.Generator, light: Light) -> np.ndarray:
@@ -188,8 +206,8 @@ def _skin(rng: np.random.Generator, light: Light) -> np.ndarray:
 def _choose(sample: Sample, rng: np.random.Generator, pose: HeadPose) -> list[PlacedHand]:
     """The one or two hands, out of several tries, whose cover comes nearest to the target."""
     if sample.target is None:
-        return [_place(rng) for _ in range(2 if rng.random() < 0.15 else 1)]
-    tries = [_place(rng) for _ in range(_CANDIDATES)]
+        return [random_hand(rng) for _ in range(2 if rng.random() < 0.15 else 1)]
+    tries = [random_hand(rng) for _ in range(_CANDIDATES)]
     shares = mesh_coverage(sample, [(pose.place(hand.verts()), hand.faces()) for hand in tries])
     groups = [[hand] for hand in tries] + [list(pair) for pair in zip(tries[::2], tries[1::2], strict=True)]
     single = shares.sum(axis=1)

@@ -16,7 +16,7 @@ _TRIES = 5
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """A surface on the mean face, (R,C,3) metres with its texture, as one piece of a held thing."""
 
     grid: np.ndarray
@@ -38,7 +38,7 @@ def _lathe(profile: np.ndarray, base: np.ndarray, axis: np.ndarray) -> np.ndarra
 
 
 def _paint(
-    sample: Sample, rng: np.random.Generator, tries: list[tuple[list[_Held], PlacedHand]], scene: Scene
+    sample: Sample, rng: np.random.Generator, tries: list[tuple[list[Held], PlacedHand]], scene: Scene
 ) -> Painted:
     """Take the try nearest to the target and paint thing and hand together."""
     chosen = 0
@@ -80,29 +80,31 @@ def _gripping(
     return PlacedHand(pick_gesture(rng, {"grip": 1.0}), turn, spot - turn @ inside, size, left)
 
 
+def random_microphone(rng: np.random.Generator) -> tuple[list[Held], PlacedHand]:
+    """A microphone and the hand that holds it."""
+    left = bool(rng.random() < 0.5)
+    side = 1.0 if left else -1.0
+    head = np.array([rng.normal(0, 0.015), rng.uniform(-0.09, -0.035), rng.uniform(0.075, 0.10)])
+    axis = np.array([side * rng.uniform(-0.1, 0.6), -1.0, rng.uniform(0.1, 0.9)])
+    axis = axis / np.linalg.norm(axis)
+    size = rng.uniform(0.9, 1.3)
+    ball = np.linspace(0.05, np.pi * 0.86, 9)
+    dome = np.stack([0.026 * np.sin(ball), 0.026 * np.cos(ball)], axis=1) * size
+    stem = np.array([[0.0135, -0.0245], [0.0135, -0.03], [0.012, -0.10], [0.010, -0.19]]) * size
+    grille = _grille(rng)
+    pieces = [
+        Held(_lathe(dome, head, -axis), grille, True, 0.3),
+        Held(_lathe(stem, head, -axis), plain_texture(rng.uniform(0.02, 0.12) * np.ones(3)), True, 0.3),
+    ]
+    fingers = np.array([-side * 0.8, rng.uniform(0.1, 0.6), 0.2])
+    hand = _gripping(rng, head + axis * 0.105 * size, -axis, fingers, left, 0.011)
+    return pieces, hand
+
+
 def microphone(sample: Sample, rng: np.random.Generator) -> Painted:
     """A hand-held microphone with a ball head before the mouth or chin."""
     scene = Scene.of(sample)
-    tries = []
-    for _ in range(_TRIES):
-        left = bool(rng.random() < 0.5)
-        side = 1.0 if left else -1.0
-        head = np.array([rng.normal(0, 0.015), rng.uniform(-0.09, -0.035), rng.uniform(0.075, 0.10)])
-        axis = np.array([side * rng.uniform(-0.1, 0.6), -1.0, rng.uniform(0.1, 0.9)])
-        axis = axis / np.linalg.norm(axis)
-        size = rng.uniform(0.9, 1.3)
-        ball = np.linspace(0.05, np.pi * 0.86, 9)
-        dome = np.stack([0.026 * np.sin(ball), 0.026 * np.cos(ball)], axis=1) * size
-        stem = np.array([[0.0135, -0.0245], [0.0135, -0.03], [0.012, -0.10], [0.010, -0.19]]) * size
-        grille = _grille(rng)
-        pieces = [
-            _Held(_lathe(dome, head, -axis), grille, True, 0.3),
-            _Held(_lathe(stem, head, -axis), plain_texture(rng.uniform(0.02, 0.12) * np.ones(3)), True, 0.3),
-        ]
-        fingers = np.array([-side * 0.8, rng.uniform(0.1, 0.6), 0.2])
-        hand = _gripping(rng, head + axis * 0.105 * size, -axis, fingers, left, 0.011)
-        tries.append((pieces, hand))
-    return _paint(sample, rng, tries, scene)
+    return _paint(sample, rng, [random_microphone(rng) for _ in range(_TRIES)], scene)
 
 
 def _grille(rng: np.random.Generator) -> np.ndarray:
@@ -118,35 +120,37 @@ def _grille(rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([np.clip(colour, 0, 1), np.ones((size, size, 1))], axis=2).astype(np.float32)
 
 
+def random_cup(rng: np.random.Generator) -> tuple[list[Held], PlacedHand]:
+    """A cup and the hand that holds it."""
+    left = bool(rng.random() < 0.5)
+    side = 1.0 if left else -1.0
+    tilt = rng.uniform(-0.1, 1.1)  # 0 upright, 1.57 bottom up front
+    axis = np.array([rng.normal(0, 0.08), -np.cos(tilt), np.sin(tilt)])
+    size = rng.uniform(0.85, 1.25)
+    top, bottom, height = 0.042 * size, rng.uniform(0.028, 0.040) * size, rng.uniform(0.085, 0.13) * size
+    mouth = np.array([rng.normal(0, 0.006), -0.040 + rng.normal(0, 0.008), 0.058])
+    down = axis / np.linalg.norm(axis)
+    lip = np.array([0.0, np.sin(tilt), np.cos(tilt)])
+    centre = mouth + lip * top * 0.9
+    profile = np.array(
+        [[top * 0.9, 0.001], [top, 0.0], [top * 0.985, -0.004], [bottom, -height], [0.001, -height]]
+    )
+    profile = np.concatenate([[[0.001, 0.001]], profile])
+    hand = _gripping(
+        rng,
+        centre + down * height * 0.55,
+        -down,
+        np.array([-side * 0.9, rng.uniform(0.0, 0.4), 0.35]),
+        left,
+        0.8 * top,
+    )
+    return [Held(_lathe(profile, centre, -down), _cup_skin(rng), True, 0.25)], hand
+
+
 def cup(sample: Sample, rng: np.random.Generator) -> Painted:
     """A mug, glass-like tumbler or paper cup at the mouth, tilted as in drinking."""
     scene = Scene.of(sample)
-    tries = []
-    for _ in range(_TRIES):
-        left = bool(rng.random() < 0.5)
-        side = 1.0 if left else -1.0
-        tilt = rng.uniform(-0.1, 1.1)  # 0 upright, 1.57 bottom up front
-        axis = np.array([rng.normal(0, 0.08), -np.cos(tilt), np.sin(tilt)])
-        size = rng.uniform(0.85, 1.25)
-        top, bottom, height = 0.042 * size, rng.uniform(0.028, 0.040) * size, rng.uniform(0.085, 0.13) * size
-        mouth = np.array([rng.normal(0, 0.006), -0.040 + rng.normal(0, 0.008), 0.058])
-        down = axis / np.linalg.norm(axis)
-        lip = np.array([0.0, np.sin(tilt), np.cos(tilt)])
-        centre = mouth + lip * top * 0.9
-        profile = np.array(
-            [[top * 0.9, 0.001], [top, 0.0], [top * 0.985, -0.004], [bottom, -height], [0.001, -height]]
-        )
-        profile = np.concatenate([[[0.001, 0.001]], profile])
-        hand = _gripping(
-            rng,
-            centre + down * height * 0.55,
-            -down,
-            np.array([-side * 0.9, rng.uniform(0.0, 0.4), 0.35]),
-            left,
-            0.8 * top,
-        )
-        tries.append(([_Held(_lathe(profile, centre, -down), _cup_skin(rng), True, 0.25)], hand))
-    return _paint(sample, rng, tries, scene)
+    return _paint(sample, rng, [random_cup(rng) for _ in range(_TRIES)], scene)
 
 
 def _cup_skin(rng: np.random.Generator) -> np.ndarray:
@@ -164,11 +168,15 @@ def _cup_skin(rng: np.random.Generator) -> np.ndarray:
 def phone(sample: Sample, rng: np.random.Generator) -> Painted:
     """A phone held at the ear, or up in front of the face as if taking a picture."""
     scene = Scene.of(sample)
-    tries = [_phone(rng, selfie=bool(rng.random() < 0.6)) for _ in range(_TRIES)]
-    return _paint(sample, rng, tries, scene)
+    return _paint(sample, rng, [random_phone(rng) for _ in range(_TRIES)], scene)
 
 
-def _phone(rng: np.random.Generator, *, selfie: bool) -> tuple[list[_Held], PlacedHand]:
+def random_phone(rng: np.random.Generator) -> tuple[list[Held], PlacedHand]:
+    """A phone at the ear or before the face, and the hand that holds it."""
+    return _phone(rng, selfie=bool(rng.random() < 0.6))
+
+
+def _phone(rng: np.random.Generator, *, selfie: bool) -> tuple[list[Held], PlacedHand]:
     left = bool(rng.random() < 0.5)
     side = 1.0 if left else -1.0
     width, height, thick = 0.074, rng.uniform(0.145, 0.160), 0.009
@@ -190,8 +198,8 @@ def _phone(rng: np.random.Generator, *, selfie: bool) -> tuple[list[_Held], Plac
     rim = _rim(centre, right * width / 2, upward * height / 2, outward * thick / 2)
     colour = random_colour(rng) * 0.5 if rng.random() < 0.5 else np.full(3, rng.choice([0.03, 0.08, 0.85]))
     pieces = [
-        _Held(face, _phone_back(rng, colour), False, 0.35),
-        _Held(rim, plain_texture(np.clip(colour * 0.7 + 0.1, 0, 1)), True, 0.2),
+        Held(face, _phone_back(rng, colour), False, 0.35),
+        Held(rim, plain_texture(np.clip(colour * 0.7 + 0.1, 0, 1)), True, 0.2),
     ]
     lean = rng.uniform(0.5, 1.0)
     fingers = np.array([-side * lean, 1.1 - lean, 0.0])  # the elbow hangs below and outside

@@ -14,18 +14,28 @@ from occface_core.occlusion.surfaces import grid_normals, outline_coverage, ribb
 from occface_core.occlusion.textures import fractal_noise, random_colour
 from occface_core.occlusion.types import Painted, Sample
 
-_ROWS, _COLUMNS = 26, 35
+ROWS, COLUMNS = 26, 35
 _TEXTURE = 128
 AXIS_Z = -0.02  # metres; the mask is described in cylinder coordinates (angle, y) about this vertical axis
 # Height of the upper edge on the nose, from below the nostrils (worn wrongly) to the bridge, metres.
-_TOP_LEVELS = (-0.030, -0.016, -0.004, 0.004, 0.011, 0.018, 0.025)
-_STYLES = ("surgical", "cloth", "ffp")
+TOP_LEVELS = (-0.030, -0.016, -0.004, 0.004, 0.011, 0.018, 0.025)
+STYLES = ("surgical", "cloth", "ffp")
+STYLE_SHARES = (0.55, 0.25, 0.20)
+LEVEL_SHARES = (0.06, 0.06, 0.12, 0.22, 0.24, 0.20, 0.10)
 
 
 @dataclass(frozen=True)
-class _Design:
-    """A mask on the mean face: grid weights (rows*columns,K) and strap weights (2N,K) per strap."""
+class MaskDesign:
+    """A mask on the mean face.
 
+    Attributes:
+        grid: (R,C,3) metres. bands: (2N,3) of each strap, metres.
+        weights: (R*C,K) warp weights of the grid. straps: (2N,K) those of each strap.
+        rim: (M,) vertices of the grid along its edge.
+    """
+
+    grid: np.ndarray
+    bands: tuple[np.ndarray, ...]
     weights: np.ndarray
     rim: np.ndarray
     straps: tuple[np.ndarray, ...]
@@ -86,11 +96,12 @@ def _outline(style: str, top: float, angle: np.ndarray) -> tuple[np.ndarray, np.
 
 
 @lru_cache(maxsize=64)
-def _design(style: str, level: int, wide: bool) -> _Design:
+def mask_design(style: str, level: int, wide: bool) -> MaskDesign:
+    """A mask of one of the styles whose upper edge lies at one of the levels."""
     reach = np.radians({"surgical": 78.0, "cloth": 74.0, "ffp": 70.0}[style] + (6.0 if wide else 0.0))
-    angle = np.linspace(-reach, reach, _COLUMNS)
-    upper, lower = _outline(style, _TOP_LEVELS[level], angle)
-    down = np.linspace(0.0, 1.0, _ROWS)[:, None]
+    angle = np.linspace(-reach, reach, COLUMNS)
+    upper, lower = _outline(style, TOP_LEVELS[level], angle)
+    down = np.linspace(0.0, 1.0, ROWS)[:, None]
     heights = upper + (lower - upper) * down
     angles, levels, shell = taut_shell()
     column = np.interp(angle, angles, np.arange(len(angles)))
@@ -106,10 +117,11 @@ def _design(style: str, level: int, wide: bool) -> _Design:
     radius = radius + 0.002 + {"surgical": 0.003, "cloth": 0.005, "ffp": 0.015}[style] * bulge
     grid = np.stack([np.sin(angle) * radius, heights, np.cos(angle) * radius + AXIS_Z], axis=-1)
     weights = warp_matrix(grid.reshape(-1, 3))
-    ids = np.arange(_ROWS * _COLUMNS).reshape(_ROWS, _COLUMNS)
+    ids = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
     rim = np.concatenate([ids[0], ids[1:, -1], ids[-1, -2::-1], ids[-2:0:-1, 0]])
-    straps = tuple(warp_matrix(strap) for strap in _straps(style, grid))
-    return _Design(weights, rim, straps)
+    bands = tuple(_straps(style, grid))
+    straps = tuple(warp_matrix(strap) for strap in bands)
+    return MaskDesign(grid, bands, weights, rim, straps)
 
 
 def _straps(style: str, grid: np.ndarray) -> list[np.ndarray]:
@@ -150,7 +162,7 @@ def _fabric(style: str, rng: np.random.Generator) -> np.ndarray:
     return np.clip(base + rng.normal(0, 0.02, 3), 0.03, 0.97).astype(np.float32)
 
 
-def _texture(style: str, rng: np.random.Generator) -> np.ndarray:
+def mask_texture(style: str, rng: np.random.Generator) -> np.ndarray:
     """(T,T,4) fabric with weave, pleats or seam, hems and a wrinkle pattern; opaque."""
     size = _TEXTURE
     across = np.linspace(-1, 1, size, dtype=np.float32)[None, :]
@@ -193,10 +205,10 @@ def _print(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
     return base + blend * (second - base)
 
 
-def _relief(style: str, rng: np.random.Generator) -> np.ndarray:
+def mask_relief(style: str, rng: np.random.Generator) -> np.ndarray:
     """(R,C) outward displacement in metres: pleats, centre crease and soft folds."""
-    down, across = np.linspace(0, 1, _ROWS)[:, None], np.linspace(-1, 1, _COLUMNS)[None, :]
-    folds = cv2.resize(rng.standard_normal((4, 6)), (_COLUMNS, _ROWS), interpolation=cv2.INTER_CUBIC)
+    down, across = np.linspace(0, 1, ROWS)[:, None], np.linspace(-1, 1, COLUMNS)[None, :]
+    folds = cv2.resize(rng.standard_normal((4, 6)), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC)
     relief = 0.0010 * folds
     ripple = np.sin(2 * np.pi * (down * rng.uniform(2, 4) + rng.random()))
     relief = relief + 0.0012 * np.abs(across) ** 3 * ripple
@@ -207,13 +219,13 @@ def _relief(style: str, rng: np.random.Generator) -> np.ndarray:
     return relief.astype(np.float32)
 
 
-def _choose(sample: Sample, points: np.ndarray, style: str, rng: np.random.Generator) -> _Design:
+def _choose(sample: Sample, points: np.ndarray, style: str, rng: np.random.Generator) -> MaskDesign:
     """The edge height whose outline comes nearest to the target, or a usual one without a target."""
     wide = bool(rng.random() < 0.5)
-    usual = int(rng.choice(len(_TOP_LEVELS), p=[0.06, 0.06, 0.12, 0.22, 0.24, 0.20, 0.10]))
+    usual = int(rng.choice(len(TOP_LEVELS), p=LEVEL_SHARES))
     if sample.target is None:
-        return _design(style, usual, wide)
-    designs = [_design(style, level, wide) for level in range(len(_TOP_LEVELS))]
+        return mask_design(style, usual, wide)
+    designs = [mask_design(style, level, wide) for level in range(len(TOP_LEVELS))]
     outlines = [[place_warped(points, design.weights[design.rim])[:, :2]] for design in designs]
     shares = outline_coverage(sample, outlines)
     misses = np.abs(shares - sample.target)
@@ -222,20 +234,25 @@ def _choose(sample: Sample, points: np.ndarray, style: str, rng: np.random.Gener
     return designs[int(good[np.abs(good - usual).argmin()])]
 
 
+def strap_colour(texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(3,) the mask's own colour, or white."""
+    return texture[..., :3].mean(axis=(0, 1)) if rng.random() < 0.4 else np.full(3, 0.92, np.float32)
+
+
 def medical_mask(sample: Sample, rng: np.random.Generator) -> Painted:
     """A surgical, cloth or FFP mask from the nose to below the chin, with straps, folds and contact shadow.
 
     With a target, the upper edge moves between the bridge of the nose and the upper lip to come near it.
     """
     scene = Scene.of(sample)
-    style = _STYLES[int(rng.choice(3, p=[0.55, 0.25, 0.20]))]
+    style = STYLES[int(rng.choice(3, p=STYLE_SHARES))]
     design = _choose(sample, scene.points, style, rng)
-    texture = _texture(style, rng)
-    grid = place_warped(scene.points, design.weights).reshape(_ROWS, _COLUMNS, 3)
+    texture = mask_texture(style, rng)
+    grid = place_warped(scene.points, design.weights).reshape(ROWS, COLUMNS, 3)
     outward = grid_normals(grid) * np.array([1, -1, -1], np.float32)
-    grid = grid + outward * (_relief(style, rng) * scene.pose.scale)[..., None]
+    grid = grid + outward * (mask_relief(style, rng) * scene.pose.scale)[..., None]
     parts = [scene.surface(grid, texture)]
-    colour = texture[..., :3].mean(axis=(0, 1)) if rng.random() < 0.4 else np.full(3, 0.92, np.float32)
+    colour = strap_colour(texture, rng)
     for weights in design.straps:
         band = place_warped(scene.points, weights).reshape(2, -1, 3)
         parts.append(scene.surface(band, plain_texture(colour)))

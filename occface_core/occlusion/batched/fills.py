@@ -86,7 +86,7 @@ def texture(group: Group) -> Float[Tensor, "B 3 H W"]:
 
 
 def _boxes(count: Tensor, size: int) -> Float[Tensor, "B N S"]:
-    """Weights of ``size`` pixels in each of ``count`` (B,1) equal boxes, float64; further boxes repeat the last."""
+    """Weights of ``size`` pixels in each of ``count`` (B,1) equal boxes, float64; boxes beyond repeat it."""
     width = (size / count)[..., None]
     box = torch.arange(_CELLS, device=count.device, dtype=torch.float64)[None, :, None]
     box = torch.minimum(box, count[..., None] - 1)
@@ -126,7 +126,7 @@ def piece(group: Group) -> Float[Tensor, "B 3 H W"]:
     places: list[Tensor] = []
     for axis, size, own in ((x, source.shape[3], width), (y, source.shape[2], height)):
         crop = size / zoom
-        start = draws.uniform(f"start {own is width} {len(places)}", 1) * (size - crop)
+        start = draws.uniform("top" if places else "left", 1) * (size - crop)
         share = axis / own
         if not places:
             share = torch.where(flip[..., None], 1.0 - share, share)

@@ -11,7 +11,10 @@ from occface_core.evaluation.landmarks_cli import (
     add_model_arguments,
     entry,
     left_out_lines,
+    load_covers,
     load_models,
+    robustness,
+    robustness_lines,
     write,
 )
 
@@ -56,12 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
     faces, bad = aflw.read_folder(args.images, args.yaws)
     faces = faces[: args.limit]
+    head = HeadModel.load()
     scores = evaluate_landmarks(
         load_models(args.model),
-        HeadModel.load(),
+        head,
         aflw.annotated(faces),
         batch_size=args.batch_size,
         contour=args.contour,
+        covers=load_covers(args, head),
         progress=lambda stream: tqdm(stream, total=len(faces), unit="photo"),
     )
     yaw_of = {face.name: face.yaw for face in faces}
@@ -77,6 +82,7 @@ def run(args: argparse.Namespace) -> int:
         "",
         f"NME in %. {len(scores.names)} photos ({' / '.join(map(str, counts))} by yaw from {kind}), jaw "
         f"line {args.contour}; {len(left_out)} files left out.",
+        *robustness_lines(scores),
     ]
     report = {
         "count": len(scores.names),
@@ -84,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         "contour": args.contour,
         "summary": summary,
         "left_out": left_out,
+        **robustness(scores),
     }
     write(args.out, "aflw", report, lines)
     _write_rows(args.out / "aflw.csv", scores, yaws)

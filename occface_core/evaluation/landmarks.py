@@ -5,7 +5,7 @@ detector.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -17,6 +17,7 @@ from occface_core.data.crop import crop_image, square_from_box
 from occface_core.data.landmarks import landmark_box, points68
 from occface_core.data.photos import PhotoRecord, decode
 from occface_core.errors import DataError, OccFaceError
+from occface_core.evaluation.landmark_covers import LandmarkCovers
 from occface_core.evaluation.metrics import nme
 from occface_core.geometry.transforms import procrustes
 from occface_core.morphable.head_model import HeadModel
@@ -44,11 +45,13 @@ class LandmarkScores:
         names: photos that were measured.
         columns: predictor -> NME of each photo; each predictor also as `.../inner`, over the 51 inner points.
         left_out: (name, reason) of photos that were not measured.
+        hidden: share of each face that was covered, by input size; empty where nothing was.
     """
 
     names: list[str]
     columns: dict[str, Float[np.ndarray, " N"]]
     left_out: list[tuple[str, str]]
+    hidden: dict[str, Float[np.ndarray, " N"]] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -120,6 +123,7 @@ def evaluate_landmarks(
     *,
     batch_size: int = 32,
     contour: str = "visible",
+    covers: LandmarkCovers | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> LandmarkScores:
     """NME per photo of every model and of the mean head, over 68 points and over the inner 51.
@@ -130,61 +134,97 @@ def evaluate_landmarks(
         photos: photos with their points; only one batch is held at a time.
         batch_size: photos at a time.
         contour: see `predict68`.
+        covers: also measure every network on covered twins of the photos.
         progress: wraps the stream of photos.
 
     Returns:
-        Columns `<model>`, `<model>, mean shape` and the fitted mean head.
+        Columns `<model>`, `<model>, covered` (with `covers`), `<model>, mean shape` and the fitted mean head.
 
     Raises:
         DataError: no photo could be measured.
     """
     names, left_out = list[str](), list[tuple[str, str]]()
     parts: dict[str, list[Tensor]] = {}
-    stream = iter(progress(photos))
+    hidden: dict[str, list[Tensor]] = {}
+    stream = enumerate(progress(photos))
     while batch := list(islice(stream, batch_size)):
         usable = _load(batch, left_out)
         if usable:
-            names += [photo.name for photo, _ in usable]
+            names += [one.photo.name for one in usable]
             _measure(models, head, usable, contour, parts)
+            if covers is not None:
+                _measure_covered(models, head, usable, contour, covers, parts, hidden)
     if not names:
         reason = "{}: {}".format(*left_out[0]) if left_out else "there is none"
         raise DataError(f"no photo could be measured; first reason: {reason}")
-    return LandmarkScores(names, {k: torch.cat(v).numpy() for k, v in parts.items()}, left_out)
+    columns, shares = ({k: torch.cat(v).numpy() for k, v in found.items()} for found in (parts, hidden))
+    return LandmarkScores(names, columns, left_out, shares)
 
 
-def _load(
-    batch: Sequence[AnnotatedPhoto], left_out: list[tuple[str, str]]
-) -> list[tuple[AnnotatedPhoto, np.ndarray]]:
+@dataclass(frozen=True)
+class _Loaded:
+    """A photo that was read, and its place in the set."""
+
+    photo: AnnotatedPhoto
+    image: np.ndarray
+    place: int
+
+
+def _load(batch: Sequence[tuple[int, AnnotatedPhoto]], left_out: list[tuple[str, str]]) -> list[_Loaded]:
     loaded = []
-    for photo in batch:
+    for place, photo in batch:
         try:
             if not np.isfinite(photo.points).all():
                 raise DataError("its landmarks hold NaN or infinite values")
             square_from_box(landmark_box(photo.points))
-            loaded.append((photo, photo.load()))
+            loaded.append(_Loaded(photo, photo.load(), place))
         except (OccFaceError, OSError) as error:
             left_out.append((photo.name, str(error)))
     return loaded
 
 
+def _crops(photos: Sequence[_Loaded], size: int, scale: float) -> tuple[Tensor, Tensor]:
+    """Crops (B,3,S,S) in [0,1] and annotations (B,68,2) in their pixels."""
+    squares = [square_from_box(landmark_box(one.photo.points), scale) for one in photos]
+    crops = np.stack([crop_image(one.image, s, size) for one, s in zip(photos, squares, strict=True)])
+    points = [s.apply(one.photo.points, size) for one, s in zip(photos, squares, strict=True)]
+    batch = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+    return batch, torch.from_numpy(np.stack(points)).float()
+
+
+def _measure_covered(
+    models: dict[str, FaceEncoder],
+    head: HeadModel,
+    photos: Sequence[_Loaded],
+    contour: str,
+    covers: LandmarkCovers,
+    parts: dict[str, list[Tensor]],
+    hidden: dict[str, list[Tensor]],
+) -> None:
+    sizes = {name: (model.config.input_size, model.config.crop_scale) for name, model in models.items()}
+    for size, scale in sorted(set(sizes.values())):
+        batch, target = _crops(photos, size, scale)
+        covered, share = covers(batch, [one.place for one in photos])
+        hidden.setdefault(f"{size} px, crop {scale:g}", []).append(share)
+        for name in (n for n, wanted in sizes.items() if wanted == (size, scale)):
+            points = predict68(models[name], head, covered, size, contour=contour)
+            _score(parts, f"{name}, covered", points, target)
+
+
 def _measure(
     models: dict[str, FaceEncoder],
     head: HeadModel,
-    photos: Sequence[tuple[AnnotatedPhoto, np.ndarray]],
+    photos: Sequence[_Loaded],
     contour: str,
     parts: dict[str, list[Tensor]],
 ) -> None:
     for name, model in models.items():
-        size, scale = model.config.input_size, model.config.crop_scale
-        squares = [square_from_box(landmark_box(photo.points), scale) for photo, _ in photos]
-        crops = np.stack([crop_image(image, s, size) for (_, image), s in zip(photos, squares, strict=True)])
-        points = [s.apply(photo.points, size) for (photo, _), s in zip(photos, squares, strict=True)]
-        target = torch.from_numpy(np.stack(points)).float()
-        batch = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        size = model.config.input_size
+        batch, target = _crops(photos, size, model.config.crop_scale)
         _score(parts, name, predict68(model, head, batch, size, contour=contour), target)
         posed = predict68(model, head, batch, size, mean_shape=True, contour=contour)
         _score(parts, f"{name}, mean shape", posed, target)
-    target = torch.from_numpy(np.stack([photo.points for photo, _ in photos])).float()
+    target = torch.from_numpy(np.stack([one.photo.points for one in photos])).float()
     _score(parts, MEAN_HEAD, fit_mean_head(head, target), target)
 
 

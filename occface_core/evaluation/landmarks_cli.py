@@ -11,6 +11,9 @@ import numpy as np
 from occface_core.evaluation.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
+    from occface_core.evaluation.landmark_covers import LandmarkCovers
+    from occface_core.evaluation.landmarks import LandmarkScores
+    from occface_core.morphable.head_model import HeadModel
     from occface_core.networks.encoder import FaceEncoder
 
 INCOMPLETE = 3
@@ -29,6 +32,21 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", help="NAME or NAME=FILE; repeat (default teacher, student)"
     )
+    parser.add_argument(
+        "--occlude",
+        metavar="FAMILY",
+        help="also measure covered twins: random, irrational, empirical or one family",
+    )
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        nargs=2,
+        default=(0.2, 0.5),
+        metavar=("LOW", "HIGH"),
+        help="share of the face the covers hide (default 0.2 0.5)",
+    )
+    parser.add_argument("--reference", default="teacher", help="network that places the covers")
+    parser.add_argument("--seed", type=int, default=0, help="of the covers (default 0)")
     parser.add_argument("--limit", type=int, default=None, help="first N photos only")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at once (default 32)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")
@@ -44,20 +62,63 @@ def run(args: argparse.Namespace) -> int:
 
     photos = load_photo_set(args.images, split=args.split)
     records = photos.records[: args.limit]
+    head = HeadModel.load()
     scores = evaluate_landmarks(
         load_models(args.model),
-        HeadModel.load(),
+        head,
         annotated(records),
         batch_size=args.batch_size,
+        covers=load_covers(args, head),
         progress=lambda stream: tqdm(stream, total=len(records), unit="photo"),
     )
     summary = {name: entry(values) for name, values in scores.columns.items()}
     left_out = [*scores.left_out, *((name, "no landmarks") for name in photos.missing)]
     lines = [*table(summary), "", f"{len(scores.names)} photos; {len(left_out)} left out."]
-    report = {"count": len(scores.names), "summary": summary, "left_out": left_out}
+    lines += robustness_lines(scores)
+    report = {"count": len(scores.names), "summary": summary, "left_out": left_out} | robustness(scores)
     write(args.out, "landmarks", report, lines)
     tqdm.write("\n".join([*lines, *left_out_lines(left_out)]))
     return INCOMPLETE if left_out else 0
+
+
+def load_covers(args: argparse.Namespace, head: "HeadModel") -> "LandmarkCovers | None":
+    """What covers the photos, or None without --occlude.
+
+    Raises:
+        ConfigError: the coverage is not an increasing pair within 0..1.
+        OcclusionError: there is no such family.
+    """
+    if not args.occlude:
+        return None
+    from occface_core.evaluation.landmark_covers import LandmarkCovers
+    from occface_core.networks.checkpoints import load_encoder
+
+    locator = load_encoder(args.reference, head="open")
+    return LandmarkCovers(locator, head, args.occlude, tuple(args.coverage), args.seed)
+
+
+def robustness(scores: "LandmarkScores") -> dict[str, Any]:
+    """Covered over clean NME of every network, and the mean share hidden; empty without covers."""
+    if not scores.hidden:
+        return {}
+    covered = [name for name in scores.columns if name.endswith(", covered")]
+    ratios = {
+        name.removesuffix(", covered"): float(
+            scores.columns[name].mean() / scores.columns[name.removesuffix(", covered")].mean()
+        )
+        for name in covered
+    }
+    return {"ratio": ratios, "hidden": {k: float(v.mean()) for k, v in scores.hidden.items()}}
+
+
+def robustness_lines(scores: "LandmarkScores") -> list[str]:
+    """The same for people to read."""
+    found = robustness(scores)
+    if not found:
+        return []
+    ratios = ", ".join(f"{name} {value:.3f}" for name, value in found["ratio"].items())
+    shares = ", ".join(f"{100 * share:.0f} % ({size})" for size, share in found["hidden"].items())
+    return [f"NME covered / clean: {ratios}. Hidden on average: {shares}."]
 
 
 def load_models(items: list[str] | None) -> "dict[str, FaceEncoder]":

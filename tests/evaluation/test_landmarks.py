@@ -9,7 +9,8 @@ import torch
 
 from occface_core.cli import main
 from occface_core.data.synthetic import SyntheticFaces
-from occface_core.errors import DataError, ImageError
+from occface_core.errors import ConfigError, DataError, ImageError, OcclusionError
+from occface_core.evaluation.landmark_covers import LandmarkCovers
 from occface_core.evaluation.landmarks import (
     MEAN_HEAD,
     AnnotatedPhoto,
@@ -25,7 +26,9 @@ from occface_core.rendering.cameras import to_pixels, weak_perspective
 @pytest.fixture(scope="module")
 def network() -> FaceEncoder:
     torch.manual_seed(0)
-    return FaceEncoder(EncoderConfig(backbone="mobilenet_v3_small", input_size=64, mask_size=16)).eval()
+    net = FaceEncoder(EncoderConfig(input_size=64, mask_size=16)).eval()
+    torch.nn.init.normal_(net.layers[2].weight, std=0.05)  # untrained ones say the same of every picture
+    return net
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,43 @@ def test_batches_do_not_change_the_figures(network: FaceEncoder, open_head, phot
     }
     for name, values in whole.columns.items():
         np.testing.assert_allclose(values, parts.columns[name], rtol=1e-4)
+
+
+def test_covered_twins_are_measured_beside_the_photos(network: FaceEncoder, open_head, photos) -> None:
+    covers = LandmarkCovers(network, open_head, "stripes", (0.3, 0.5), seed=4)
+    whole = evaluate_landmarks({"a": network, "b": network}, open_head, photos, covers=covers)
+    parts = evaluate_landmarks({"a": network}, open_head, photos, covers=covers, batch_size=2)
+    assert whole.names == parts.names
+    np.testing.assert_allclose(whole.columns["a, covered"], parts.columns["a, covered"], rtol=1e-4)
+    np.testing.assert_array_equal(whole.columns["a, covered"], whole.columns["b, covered"])  # same pixels
+    np.testing.assert_array_equal(
+        whole.columns["a"], evaluate_landmarks({"a": network}, open_head, photos).columns["a"]
+    )
+    assert not np.allclose(whole.columns["a"], whole.columns["a, covered"])
+    (shares,) = whole.hidden.values()
+    assert shares.shape == (5,)
+    assert ((shares > 0.2) & (shares < 0.6)).all()
+
+
+def test_a_photo_that_cannot_be_read_does_not_move_the_others_covers(
+    network: FaceEncoder, open_head, photos
+) -> None:
+    def broken() -> np.ndarray:
+        raise ImageError("truncated")
+
+    covers = LandmarkCovers(network, open_head, "irrational", seed=1)
+    holed = [photos[0], AnnotatedPhoto("bad", broken, photos[1].points), *photos[2:]]
+    whole = evaluate_landmarks({"a": network}, open_head, photos, covers=covers)
+    rest = evaluate_landmarks({"a": network}, open_head, holed, covers=covers)
+    kept = [0, 2, 3, 4]
+    np.testing.assert_allclose(rest.columns["a, covered"], whole.columns["a, covered"][kept], rtol=1e-4)
+
+
+def test_covers_refuse_what_they_cannot_make(network: FaceEncoder, open_head) -> None:
+    with pytest.raises(ConfigError, match="coverage"):
+        LandmarkCovers(network, open_head, coverage=(0.6, 0.2))
+    with pytest.raises(OcclusionError, match="veil"):
+        LandmarkCovers(network, open_head, family="veil")
 
 
 def test_the_mean_head_fits_itself(open_head) -> None:
@@ -83,6 +123,15 @@ def test_the_command(photo_folder: Path, network: FaceEncoder, tmp_path: Path) -
     assert main([*arguments, "--out", str(tmp_path)]) == 0
     report = json.loads((tmp_path / "landmarks.json").read_text())
     assert report["count"] == 3
+    assert "ratio" not in report
     low, high = report["summary"]["net"]["ci95"]
     assert low <= report["summary"]["net"]["mean"] <= high
     assert "3 photos; 0 left out" in (tmp_path / "landmarks.md").read_text()
+
+    covered = [*arguments, "--occlude", "irrational", "--reference", model[4:]]
+    assert main([*covered, "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "landmarks.json").read_text())
+    means = [report["summary"][name]["mean"] for name in ("net, covered", "net")]
+    assert report["ratio"]["net"] == pytest.approx(means[0] / means[1])
+    assert "NME covered / clean: net" in (tmp_path / "landmarks.md").read_text()
+    assert main([*arguments, "--occlude", "veil", "--out", str(tmp_path)]) == 2

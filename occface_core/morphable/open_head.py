@@ -20,11 +20,12 @@ from occface_core.errors import AssetError
 from occface_core.morphable.open_head_embedding import build_landmarks
 from occface_core.morphable.open_head_geometry import EXPRESSIONS, HeadGeometry, build_geometry
 from occface_core.morphable.open_head_rig import PARENTS
+from occface_core.morphable.open_head_rim import even_rim
 from occface_core.morphable.open_head_uv import build_uv
 
 log = logging.getLogger(__name__)
 
-NAME, VERSION = "open_head", "1"
+NAME, VERSION = "open_head", "2"
 LICENCE = "CC0-1.0"
 DESCRIPTION = (
     "Open head: 4,665 vertices, 9,268 triangles, 100 shape directions, 50 ARKit-named expressions, "
@@ -39,7 +40,7 @@ def head_arrays(geometry: HeadGeometry, landmarks: Path) -> dict[str, NDArray]:
     topology, rig = geometry.topology, geometry.rig
     uv, uv_faces = build_uv(geometry)
     arrays: dict[str, NDArray] = {
-        "v_template": geometry.mean.astype(np.float32),
+        "v_template": even_rim(geometry.mean, topology.faces, rig.regressor[0]).astype(np.float32),
         "faces": topology.faces.astype(np.int32),
         "shapedirs": np.moveaxis(geometry.shape.directions, 0, -1).astype(np.float16),
         "expressiondirs": np.moveaxis(geometry.expressions, 0, -1).astype(np.float16),

@@ -16,6 +16,7 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.open_head_embedding import yaw_of_row
 from occface_core.morphable.open_head_flatten import boundary_loops, relax, tutte
 from occface_core.morphable.open_head_rig import regress
+from occface_core.morphable.open_head_rim import even_rim, rim_vertices
 from occface_core.morphable.open_head_surface import closest_on_triangles, embed
 from occface_core.morphable.open_head_topology import connected_pieces
 
@@ -55,6 +56,28 @@ def test_mean_head_is_an_adult_facing_forwards(open_head: HeadModel) -> None:
     assert 0.085 < (seven[0] - seven[3]).norm() < 0.095
     assert 0.045 < (seven[5] - seven[6]).norm() < 0.055
     assert (seven[:, 2] > 0.02).all()
+
+
+def test_neck_ends_in_an_even_line(open_head: HeadModel) -> None:
+    faces, verts = open_head.faces.numpy().astype(np.int64), open_head.v_template.numpy().astype(np.float64)
+    rim = rim_vertices(faces)
+    assert len(rim) == 48
+    height = verts[rim, 1]
+    angle = np.arctan2(verts[rim, 0], verts[rim, 2] - verts[rim, 2].mean())
+    steps = np.diff(height[np.argsort(angle)])
+    assert np.abs(steps).max() < 0.004  # rows of quads there are 13 mm high
+
+
+def test_evening_the_rim_keeps_the_root_joint(open_head: HeadModel) -> None:
+    faces, verts = open_head.faces.numpy().astype(np.int64), open_head.v_template.numpy().astype(np.float64)
+    root = open_head.joint_regressor.numpy()[0].astype(np.float64)
+    torn = verts.copy()
+    torn[rim_vertices(faces)[::3], 1] += 0.01
+    mended = even_rim(torn, faces, root)
+    np.testing.assert_allclose(root @ mended, root @ torn, atol=1e-9)
+    assert np.abs(np.diff(mended[:, [0, 2]] - torn[:, [0, 2]], axis=0)).max() == 0
+    rest = np.setdiff1d(np.arange(len(verts)), rim_vertices(faces))
+    np.testing.assert_array_equal(mended[rest], torn[rest])
 
 
 def test_mean_and_rig_are_mirror_symmetric(open_head: HeadModel) -> None:

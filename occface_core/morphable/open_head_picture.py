@@ -19,7 +19,7 @@ WHITE_RGB, IRIS_RGB, PUPIL_RGB, MOUTH_RGB = (
     (0.03, 0.03, 0.03),
     (0.25, 0.07, 0.07),
 )
-EYE_RADIUS = 0.0175  # metres, a little outside the eyeball
+EYE_RADIUS = 0.022  # metres, outside the eyeball of large heads too
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,17 @@ from occface_core.occlusion.scene import Scene
 from occface_core.occlusion.types import Painted, Sample
 
 _MOST_LOCKS = 14
+# Where hair shows above the forehead of the mean face, metres.
+SPOTS = ((0.0, 0.125, 0.03), (0.03, 0.12, 0.02), (-0.03, 0.12, 0.02), (0.0, 0.11, 0.035))
+# Black, brown, light brown, blond, grey, and how common they are.
+NATURAL_COLOURS = (
+    (0.05, 0.04, 0.035),
+    (0.14, 0.09, 0.06),
+    (0.27, 0.17, 0.10),
+    (0.55, 0.42, 0.26),
+    (0.45, 0.44, 0.43),
+)
+NATURAL_SHARES = (0.35, 0.25, 0.18, 0.14, 0.08)
 _STEPS = 18  # points along a strand
 _FINE = 2  # strands are drawn this many times finer than the picture
 
@@ -39,10 +50,7 @@ def _opacity(layer: np.ndarray, sample: Sample) -> np.ndarray:
 
 def _colour(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """(3,) the person's own hair colour if the picture shows some above the forehead, else a natural one."""
-    above = np.array(
-        [[0.0, 0.125, 0.03], [0.03, 0.12, 0.02], [-0.03, 0.12, 0.02], [0.0, 0.11, 0.035]], np.float32
-    )
-    spots = scene.pose.place(above)[:, :2].astype(int)
+    spots = scene.pose.place(np.array(SPOTS, np.float32))[:, :2].astype(int)
     image = scene.sample.image
     inside = (
         (spots[:, 0] >= 0)
@@ -54,10 +62,7 @@ def _colour(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         own = np.median(image[spots[inside, 1], spots[inside, 0]], axis=0)
         if float(own.mean()) < 0.8 * float(scene.light.skin.mean()):
             return np.clip(own, 0.02, 1.0)
-    natural = np.array(
-        [(0.05, 0.04, 0.035), (0.14, 0.09, 0.06), (0.27, 0.17, 0.10), (0.55, 0.42, 0.26), (0.45, 0.44, 0.43)]
-    )
-    return natural[int(rng.choice(5, p=[0.35, 0.25, 0.18, 0.14, 0.08]))] * scene.light.level
+    return np.array(NATURAL_COLOURS)[int(rng.choice(5, p=NATURAL_SHARES))] * scene.light.level
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from occface_core.occlusion.kernels import premultiply, unmultiply
 from occface_core.occlusion.posing import HeadPose
 from occface_core.occlusion.surfaces import opaque_window
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_SKIN = np.setdiff1d(np.arange(468), np.array(EYES_AND_LIPS))
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+SKIN = np.setdiff1d(np.arange(468), np.array(EYES_AND_LIPS))
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def estimate_light(image: np.ndarray, points: np.ndarray, pose: HeadPose) -> Lig
     of the skin's brightness.
     """
     height, width = image.shape[:2]
-    columns, rows = points[_SKIN, 0].astype(np.int64), points[_SKIN, 1].astype(np.int64)
-    normals = pose.turn(canonical_normals()[_SKIN])
+    columns, rows = points[SKIN, 0].astype(np.int64), points[SKIN, 1].astype(np.int64)
+    normals = pose.turn(canonical_normals()[SKIN])
     seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height) & (normals[:, 2] > 0.15)
     if seen.sum() < 20:
         return Light(np.full(3, 0.8, np.float32), np.full(3, 0.5, np.float32), np.zeros(3, np.float32), 0.0)
     colours, normals = image[rows[seen], columns[seen]], normals[seen]
-    luminance = colours @ _LUMA
+    luminance = colours @ LUMA
     ranked = np.sort(luminance)
     luminance = np.clip(luminance, ranked[int(0.05 * len(ranked))], ranked[int(0.97 * len(ranked))])
     middle = max(float(ranked[len(ranked) // 2]), 0.03)
@@ -64,11 +64,11 @@ def estimate_light(image: np.ndarray, points: np.ndarray, pose: HeadPose) -> Lig
     gradient += np.array([0.0, 0.10, 0.12], np.float32)  # some form even where the light is flat
     skin = np.sort(colours, axis=0)[len(colours) // 2]
     few = image[:: max(1, height // 28), :: max(1, width // 28)].reshape(-1, 3)
-    brightness = np.sort(few @ _LUMA)
+    brightness = np.sort(few @ LUMA)
     bright = float(brightness[int(0.95 * len(brightness))])
     white = np.clip(0.5 * bright + 0.5 * 1.5 * middle, 0.3, 0.98)
     cast = few.mean(axis=0)
-    cast = np.clip(cast / max(float(cast @ _LUMA), 1e-3), 0.7, 1.3) ** 0.25
+    cast = np.clip(cast / max(float(cast @ LUMA), 1e-3), 0.7, 1.3) ** 0.25
     return Light((white * cast).astype(np.float32), skin, gradient, float(normals.mean(axis=0) @ gradient))
 
 
@@ -102,7 +102,7 @@ def blend_in(
     grain = rng.standard_normal(layers.shape[:2], dtype=np.float32)
     unmultiply(layers, grain, np.float32(noise), tinted[window], soft[window])
     if float(np.abs(image[::4, ::4, 0] - image[::4, ::4, 2]).mean()) < 0.004:  # a black and white picture
-        tinted[window] = (tinted[window] @ _LUMA)[..., None]
+        tinted[window] = (tinted[window] @ LUMA)[..., None]
     return tinted, soft
 
 

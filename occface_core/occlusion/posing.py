@@ -48,7 +48,7 @@ def fit_pose(points: np.ndarray, inverse: np.ndarray | None = None) -> HeadPose:
         inverse: (4,N) ``pose_inverse`` of the model; the mean face's by default (N = 468).
     """
     if inverse is None:
-        inverse = _canonical_inverse()
+        inverse = canonical_inverse()
     camera = (inverse @ points).T  # (2,4): linear part and offset
     left, sizes, right = np.linalg.svd(camera[:, :3])
     rows = left @ right[:2]
@@ -63,20 +63,22 @@ def pose_inverse(model: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _canonical_inverse() -> np.ndarray:
+def canonical_inverse() -> np.ndarray:
+    """(4,468) ``pose_inverse`` of the mean face."""
     return pose_inverse(canonical_points())
 
 
 # Upper face: brows, eye corners, nose bridge and temples, which carry glasses.
-_UPPER = (
+UPPER_FACE = (
     6, 8, 9, 168, 197, 195, 33, 133, 263, 362, 70, 63, 105, 66, 107, 300, 293, 334, 296, 336, 127, 234,
     356, 454, 162, 389, 21, 251, 10, 151, 116, 345, 143, 372, 35, 265, 4, 1,
 )  # fmt: skip
 
 
 @lru_cache(maxsize=1)
-def _upper_inverse() -> np.ndarray:
-    return pose_inverse(canonical_points()[list(_UPPER)])
+def upper_inverse() -> np.ndarray:
+    """(4,N) ``pose_inverse`` of the mean face's ``UPPER_FACE``."""
+    return pose_inverse(canonical_points()[list(UPPER_FACE)])
 
 
 def place_rigid(points: np.ndarray, model: np.ndarray) -> np.ndarray:
@@ -86,12 +88,12 @@ def place_rigid(points: np.ndarray, model: np.ndarray) -> np.ndarray:
         points: (468,3) face points, pixels and depth.
         model: (N,3) metres on the mean face.
     """
-    matrix = _upper_inverse() @ points[list(_UPPER)]  # (4,3)
+    matrix = upper_inverse() @ points[list(UPPER_FACE)]  # (4,3)
     return ((model * _FLIP) @ matrix[:3] + matrix[3]).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
-def _controls() -> np.ndarray:
+def controls() -> np.ndarray:
     """Indices of about 120 well-spread points (farthest-point order), so that warps cost little."""
     points = canonical_points()
     chosen = [1]
@@ -108,8 +110,8 @@ def warp_matrix(model: np.ndarray, *, stiffness: float = 0.02) -> np.ndarray:
     A three-dimensional spline with kernel |r| plus an affine part, fitted to the control points with a ridge:
     linear in the target points, hence one matrix per object design. Larger stiffness follows details less.
     """
-    controls = canonical_points()[_controls()].astype(np.float64)
-    distances = -np.linalg.norm(model[:, None].astype(np.float64) - controls[None], axis=2)
+    sites = canonical_points()[controls()].astype(np.float64)
+    distances = -np.linalg.norm(model[:, None].astype(np.float64) - sites[None], axis=2)
     basis = np.concatenate([distances, _with_one(model.astype(np.float64))], axis=1)
     return (basis @ _spline_inverse(stiffness)).astype(np.float32)
 
@@ -121,16 +123,16 @@ def _with_one(positions: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _spline_inverse(stiffness: float) -> np.ndarray:
     """(K+4,K) map from values at the control points to spline coefficients."""
-    controls = canonical_points()[_controls()].astype(np.float64)
-    count = len(controls)
+    sites = canonical_points()[controls()].astype(np.float64)
+    count = len(sites)
     system = np.zeros((count + 4, count + 4))
     system[:count, :count] = stiffness * np.eye(count)
-    system[:count, :count] -= np.linalg.norm(controls[:, None] - controls[None], axis=2)
-    system[:count, count:] = _with_one(controls)
-    system[count:, :count] = _with_one(controls).T
+    system[:count, :count] -= np.linalg.norm(sites[:, None] - sites[None], axis=2)
+    system[:count, count:] = _with_one(sites)
+    system[count:, :count] = _with_one(sites).T
     return np.linalg.solve(system, np.eye(count + 4, count))
 
 
 def place_warped(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(N,3) pixel positions (with depth) of a design with ``warp_matrix`` weights on (468,3) face points."""
-    return weights @ points[_controls()]
+    return weights @ points[controls()]

@@ -10,7 +10,7 @@ from occface_core.occlusion.raster import Part, paint_parts
 from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv
 from occface_core.occlusion.types import Painted, Sample
 
-_EYE_SPAN = 0.09  # metres between the outer corners of the eyes: the length by which softness is measured
+EYE_SPAN = 0.09  # metres between the outer corners of the eyes: the length by which softness is measured
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Scene:
     @property
     def extent(self) -> float:
         """Pixels between the outer corners of the eyes."""
-        return _EYE_SPAN * self.pose.scale
+        return EYE_SPAN * self.pose.scale
 
     def finish(self, rng: np.random.Generator, parts: list[Part], shadow: tuple[float, float]) -> Painted:
         """Paint the parts, soften them like the picture and cast a contact shadow of random strength."""

@@ -100,16 +100,39 @@ def rasterize(
     Raises:
         BackendError: the backend is unknown, not installed or not for this device; or the image is empty.
     """
+    draw = backends.load(backend, verts_px.device)
+    verts = _usable(verts_px, height, width, near)
+    return Fragments(*draw(verts, faces.long().contiguous(), height, width, cull_back))
+
+
+def visible_faces(
+    verts_px: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    height: int,
+    width: int,
+    *,
+    backend: str = "auto",
+    cull_back: bool = False,
+) -> Int64[Tensor, "B H W"]:
+    """Only which triangle each pixel centre sees, -1 in the background; otherwise as :func:`rasterize`.
+
+    On CUDA nothing waits for the GPU here.
+    """
+    draw = backends.load_visibility(backend, verts_px.device)
+    verts = _usable(verts_px, height, width)
+    return draw(verts, faces.long().contiguous(), height, width, cull_back)
+
+
+def _usable(verts_px: Tensor, height: int, width: int, near: float | None = None) -> Tensor:
+    """Detached vertices with NaN where their triangles are to be skipped; refuses empty images."""
     if min(height, width, len(verts_px)) < 1:
         size = f"{len(verts_px)} images of {width} x {height} pixels"
         raise BackendError(f"cannot rasterize into {size}; all must be at least 1")
-    draw = backends.load(backend, verts_px.device)
     verts = verts_px.detach().float()
     usable = torch.isfinite(verts).all(-1)
     if near is not None:
         usable &= verts[..., 2] > near
-    verts = verts.masked_fill(~usable[..., None], torch.nan).contiguous()
-    return Fragments(*draw(verts, faces.long().contiguous(), height, width, cull_back))
+    return verts.masked_fill(~usable[..., None], torch.nan).contiguous()
 
 
 def surface_points(

@@ -1,17 +1,20 @@
 """The batched call: cover every face of a batch on the device where it lies."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.errors import OcclusionError
+from occface_core.occlusion.batched.bank import OccluderBank, shared_bank
 from occface_core.occlusion.batched.draws import Draws
+from occface_core.occlusion.batched.empirical import paint
 from occface_core.occlusion.batched.group import Group, Layer, compose
 from occface_core.occlusion.batched.irrational import IRRATIONAL
 from occface_core.occlusion.request import (
+    EMPIRICAL_NAMES,
     FamilyChoice,
     check_coverage,
     check_finite,
@@ -32,6 +35,7 @@ def occlude_batch(
     generator: torch.Generator,
     other_images: Float[Tensor, "N 3 h w"] | None = None,
     shadows: bool = True,
+    bank: OccluderBank | None = None,
 ) -> Occlusion:
     """Cover part of every face, as :func:`occlude` does, but all of them at once and on their own device.
 
@@ -48,6 +52,7 @@ def occlude_batch(
         generator: source of the seeds; best on the CPU, where it needs nothing from the GPU.
         other_images: (N,3,h,w) pictures that ``other_image`` cuts pieces from, or None.
         shadows: let the empirical families darken the skin beside them.
+        bank: designs of the empirical families; the usual ones by default.
 
     Returns:
         Occlusion on the device and in the dtype of ``image``.
@@ -67,10 +72,10 @@ def occlude_batch(
         image, face_mask, points, coverage, seeds.to(image.device, non_blocking=True), other_images
     )
     result, occluder = whole.image.clone(), torch.zeros_like(whole.face)
-    for number in np.unique(chosen).tolist():
-        rows = torch.from_numpy(np.flatnonzero(chosen == number)).to(image.device, non_blocking=True)
+    for members, painter in _work(np.array(names)[chosen], bank, image.device):
+        rows = torch.from_numpy(members).to(image.device, non_blocking=True)
         group = _rows(whole, rows)
-        layer = _painter(names[number])(group)
+        layer = painter(group)
         if not shadows:
             layer = Layer(layer.colour, layer.alpha)
         result.index_copy_(0, rows, compose(group.image, layer))
@@ -78,10 +83,16 @@ def occlude_batch(
     return _finish(image, face_mask, result, occluder, np.array(names)[chosen].tolist())
 
 
-def _painter(name: str) -> Callable[[Group], Layer]:
-    if name not in IRRATIONAL:
-        raise OcclusionError(f"family {name!r} has no batched painter")
-    return IRRATIONAL[name]
+def _work(
+    families: np.ndarray, bank: OccluderBank | None, device: torch.device
+) -> list[tuple[np.ndarray, Callable[[Group], Layer]]]:
+    """Rows of the batch and what paints them: each irrational family, and the empirical ones together."""
+    work = [(np.flatnonzero(families == name), IRRATIONAL[name]) for name in IRRATIONAL]
+    objects = np.flatnonzero(np.isin(families, EMPIRICAL_NAMES))
+    if len(objects):
+        bank = shared_bank(device) if bank is None else bank.to(device)
+        work.append((objects, partial(paint, names=families[objects].tolist(), bank=bank)))
+    return [(members, painter) for members, painter in work if len(members)]
 
 
 def _whole(

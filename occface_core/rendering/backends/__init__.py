@@ -13,6 +13,7 @@ These modules hold compiled kernels and are kept out of run-time shape checking.
 import importlib.util
 from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from torch import Tensor
 from occface_core.errors import BackendError
 
 RasterizeFunction = Callable[[Tensor, Tensor, int, int, bool], tuple[Tensor, Tensor, Tensor]]
+VisibilityFunction = Callable[[Tensor, Tensor, int, int, bool], Tensor]
 
 BACKENDS: tuple[str, ...] = ("torch", "numba", "triton", "pytorch3d")
 
@@ -49,6 +51,18 @@ def load(name: str, device: torch.device) -> RasterizeFunction:
     Raises:
         BackendError: the name is unknown, its library is not installed, or it cannot run on ``device``.
     """
+    return _module(name, device).rasterize
+
+
+def load_visibility(name: str, device: torch.device) -> VisibilityFunction:
+    """The backend's function without barycentrics and depth; arguments and errors are those of ``load``."""
+    module = _module(name, device)
+    if hasattr(module, "visibility"):
+        return module.visibility
+    return lambda *arguments: module.rasterize(*arguments)[0]
+
+
+def _module(name: str, device: torch.device) -> ModuleType:
     name = choose(device) if name == "auto" else name
     if name not in BACKENDS:
         raise BackendError(f"unknown rasterizer backend {name!r}; choose auto, {', '.join(BACKENDS)}")
@@ -61,4 +75,4 @@ def load(name: str, device: torch.device) -> RasterizeFunction:
     module = importlib.import_module(f"{__name__}.{name}_backend")
     if name == "triton":
         module.check_device(device)
-    return module.rasterize
+    return module

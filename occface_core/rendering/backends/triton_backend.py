@@ -34,6 +34,11 @@ def rasterize(
     verts: Tensor, faces: Tensor, height: int, width: int, cull_back: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """See :mod:`occface_core.rendering.backends`."""
+    return fragments_from_faces(verts, faces, visibility(verts, faces, height, width, cull_back))
+
+
+def visibility(verts: Tensor, faces: Tensor, height: int, width: int, cull_back: bool) -> Tensor:
+    """The first of what ``rasterize`` returns, without waiting for the GPU."""
     batch, count = len(verts), len(faces)
     keys = torch.full((batch, height, width), EMPTY_KEY, dtype=torch.int64, device=verts.device)
     if count:
@@ -51,7 +56,7 @@ def rasterize(
             num_warps=2,
             enable_fp_fusion=False,  # fused products would round the two sides of an edge differently
         )
-    return fragments_from_faces(verts, faces, keys_to_faces(keys))
+    return keys_to_faces(keys)
 
 
 @triton.jit

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from occface_core.data.crop import CROP_SCALE
 from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import DECA_236, FaceParameters, layout
-from occface_core.networks.backbones import BACKBONES, build_backbone, merge_pyramid
+from occface_core.networks.backbones import BACKBONES, build_backbone
 from occface_core.networks.evidence import PRIOR_SIZE, Evidence, LandmarkEvidence
+from occface_core.networks.heads import LocalFeatures, MaskHead
 
 
 @dataclass(frozen=True)
@@ -93,95 +94,6 @@ class _Bounded(torch.autograd.Function):
         low, high = ctx.bounds
         stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
         return grad.masked_fill(stuck, 0.0), None, None
-
-
-class MaskHead(nn.Module):
-    """A small feature-pyramid decoder: lateral 1x1 convolutions summed top-down, logits at `size`.
-
-    Hair and stripes are thinner than its cells, so `detail` corrects the logits from the map at 1/2 of the
-    crop; the correction starts at zero.
-    """
-
-    def __init__(self, channels: list[int], size: int, detail: int = 0, width: int = 32) -> None:
-        super().__init__()
-        self.size = size
-        self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels[1:]])
-        self.smooth = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, 4, 3, padding=1),
-            nn.PixelShuffle(2),
-        )
-        self.detail = MaskDetail(channels[0], width, detail) if detail else None
-
-    def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B 1 M M"]:
-        merged = merge_pyramid(self.lateral, pyramid[1:])
-        logits = self.smooth(merged)
-        if self.detail is not None:
-            logits = self.detail(pyramid[0], merged, logits)
-        if logits.shape[-1] == self.size:
-            return logits
-        return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
-
-
-class MaskDetail(nn.Module):
-    """Logits at the crop's own resolution: the coarse ones plus what the map at 1/2 adds to them.
-
-    Without normalisation: at this size that would cost more than the convolutions.
-    """
-
-    def __init__(self, fine: int, coarse: int, width: int) -> None:
-        super().__init__()
-        self.fine = nn.Conv2d(fine, width, 1)
-        self.coarse = nn.Conv2d(coarse, width, 1)
-        last = nn.Conv2d(width, 4, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
-        self.correct = nn.Sequential(
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.ReLU(inplace=True),
-            last,
-            nn.PixelShuffle(2),
-        )
-
-    def forward(self, fine: Tensor, merged: Tensor, logits: Tensor) -> Float[Tensor, "B 1 M M"]:
-        correction = self.correct(
-            self.fine(fine) + F.interpolate(self.coarse(merged), size=fine.shape[-2:], mode="nearest")
-        )
-        size = correction.shape[-2:]
-        return correction + F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
-
-
-class LocalFeatures(nn.Module):
-    """Where things are: the maps at 1/16 and 1/32, reduced to few channels and kept on their grids.
-
-    Starts at zero, so that a network that gains it answers as before until it is trained on.
-    """
-
-    GRIDS = (7, 4)  # cells per side at 1/16 and 1/32 of a 112 px crop; larger crops are pooled to them
-
-    def __init__(self, channels: list[int], width: int, size: int) -> None:
-        super().__init__()
-        self.reduce = nn.ModuleList(
-            [
-                nn.Sequential(nn.Conv2d(c, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
-                for c in channels[-2:]
-            ]
-        )
-        cells = sum(g * g for g in self.GRIDS)
-        self.out = nn.Linear(cells * width, size, bias=False)
-        nn.init.zeros_(self.out.weight)
-
-    def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B C"]:
-        cells = []
-        for reduce, level, grid in zip(self.reduce, pyramid[-2:], self.GRIDS, strict=True):
-            x = reduce(level.float())
-            if x.shape[-1] != grid:
-                x = F.adaptive_avg_pool2d(x, grid)
-            cells.append(x.flatten(1))
-        return self.out(torch.cat(cells, dim=1))
 
 
 def default_code_statistics() -> tuple[Float[Tensor, "236"], Float[Tensor, "236"]]:

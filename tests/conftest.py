@@ -72,6 +72,14 @@ def small_albedo():
 
 
 @pytest.fixture(scope="session")
+def small_bank():
+    """Six designs of each family of occluders."""
+    from occface_core.occlusion import OccluderBank
+
+    return OccluderBank.build(6, seed=1)
+
+
+@pytest.fixture(scope="session")
 def photo_folder(open_head, small_albedo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve rendered faces as PNG files with `landmarks.npz`, in the layout docs/data.md describes."""
     from PIL import Image

@@ -16,6 +16,7 @@ HELP = {
     "code_loss": "plain (as published) or normalised mean squared error over the code",
     "loss_weights": "factors on single loss terms, as shape=0,posed=2; 0 switches a term off",
     "precision": "32-true, bf16-mixed, or auto: bf16-mixed where it is faster",
+    "occluders": "painted: one by one in the loading processes; batched: all at once on the training device",
     "devices": "processes on this machine; under torchrun leave it out",
     "sheet_minutes": "training time between two sample sheets, 0 for none",
     "checkpoint_minutes": "training time between two resumable states",

@@ -8,6 +8,7 @@ from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
 RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus", "multiview")
+OCCLUDERS: tuple[str, ...] = ("painted", "batched")
 PRECISIONS: tuple[str, ...] = ("auto", "32-true", "bf16-mixed")
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
 
@@ -37,6 +38,8 @@ class TrainConfig:
             estimates its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first half trains the segmenter.
         views: photographs of each rendered face in a multiview batch.
+        occluders: "painted": one by one in the loading processes; "batched": all at once on the training
+            device, for GPUs that the loading processes cannot feed. Same families, other pixels.
         occluder_family: "random", "irrational", "empirical" or one family's name.
         precision: "32-true", "bf16-mixed", or "auto": bf16-mixed where it is faster.
         devices: processes on this machine; under torchrun what it started.
@@ -76,6 +79,7 @@ class TrainConfig:
     loss_weights: str = ""
     synthetic_share: float = 0.2
     photometric: float = 1.0
+    occluders: str = "painted"
     occluder_family: str = "random"
     coverage: tuple[float, float] = (0.1, 0.6)
     clean_share: float = 0.2
@@ -90,7 +94,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         choices = {"recipe": RECIPES, "backbone": BACKBONES, "code_loss": ("plain", "normalised")}
-        choices |= {"precision": PRECISIONS, "device": DEVICES}
+        choices |= {"precision": PRECISIONS, "device": DEVICES, "occluders": OCCLUDERS}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {', '.join(allowed)}")

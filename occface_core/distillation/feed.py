@@ -2,8 +2,9 @@
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -15,6 +16,8 @@ from occface_core.distillation.recipes import Twin, join
 from occface_core.distillation.scene import Scene
 from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
+from occface_core.occlusion.batched.api import occlude_batch
+from occface_core.occlusion.batched.place import estimate_depths
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ class Feed:
         if config.workers:  # they have no GPU of their own
             head, albedo = copy.deepcopy(head).cpu(), copy.deepcopy(albedo).cpu()
         faces = SyntheticFaces(head, albedo, config.input_size) if config.synthetic_count else None
-        self.maker = Maker(config, faces, sampler, occludes=occludes, world=world)
+        batched = config.occluders == "batched"
+        self.covers, self.mean_points = occludes and batched, scene.mean_points.to(scene.device)
+        self.maker = Maker(config, faces, sampler, occludes=occludes and not batched, world=world)
 
     def supplies(self, start: int) -> Iterator[Supply]:
         """What the steps from `start` on are fed with, on the device."""
@@ -158,8 +163,52 @@ class Feed:
             prefetch_factor=3 if workers else None,
             multiprocessing_context="spawn" if workers else None,
         )
-        for supply in loader:
-            yield supply.to(self.device)
+        for step, supply in enumerate(loader, start):
+            yield self.covered(supply.to(self.device), step * self.world + self.rank)
+
+    def covered(self, supply: Supply, number: int) -> Supply:
+        """Cover an item's photos and renders on the device, where the settings ask for it."""
+        if not self.covers:
+            return supply
+        clean, face, points = self._faces(supply)
+        seed = int(np.random.default_rng([self.config.seed, 4, number]).integers(2**62))
+        generator = torch.Generator().manual_seed(seed)
+        result = occlude_batch(
+            clean,
+            face,
+            points=points,
+            family=self.config.occluder_family,
+            coverage=self.config.coverage,
+            generator=generator,
+            other_images=clean.flip(0),
+        )
+        keep = torch.rand(len(clean), generator=generator) < self.config.clean_share
+        pick = keep.to(self.device)
+        image = torch.where(pick[:, None, None, None], clean, result.image)
+        visible = torch.where(pick[:, None, None, None], face, result.mask)
+        photo, count = supply.photo, 0
+        if photo is not None:
+            count = len(photo.clean)
+            photo = replace(
+                photo,
+                occluded=image[:count],
+                visible=visible[:count],
+                coverage=torch.where(pick, 0.0, result.coverage)[:count],
+                family=np.where(keep.numpy(), "clean", result.family)[:count].tolist(),
+            )
+        covered = None if supply.rendered is None else (image[count:], visible[count:])
+        return Supply(photo, supply.rendered, covered)
+
+    def _faces(self, supply: Supply) -> tuple[Tensor, Tensor, Tensor]:
+        """Clean images, face masks and points with depth, photos first."""
+        parts = []
+        if supply.photo is not None:
+            photo = supply.photo
+            parts.append((photo.clean, photo.face_mask, estimate_depths(photo.points, self.mean_points)))
+        if supply.rendered is not None:
+            parts.append((supply.rendered.image, supply.rendered.mask, supply.rendered.points))
+        clean, face, points = (torch.cat(part) for part in zip(*parts, strict=True))
+        return clean, face, points
 
     def twin(self, supply: Supply) -> Twin:
         """Everything the recipe sees in a step; images channels-last, as convolutions like them."""

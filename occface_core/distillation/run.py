@@ -51,7 +51,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
     batch = BatchConfig(
         batch_size=config.photo_count,
         size=config.input_size,
-        occlude=RECIPE_CLASSES[config.recipe].occludes,
+        occlude=RECIPE_CLASSES[config.recipe].occludes and config.occluders == "painted",
         family=config.occluder_family,
         clean_share=config.clean_share,
         coverage=config.coverage,

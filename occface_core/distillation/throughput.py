@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,8 +24,10 @@ from occface_core.errors import ConfigError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.occlusion.api import occlude
+from occface_core.occlusion.batched.api import occlude_batch
 
 FACES = 64  # different faces in a measurement
+BATCHES = {"cpu": 32, "cuda": 256}  # images per call of the batched occluders
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,28 @@ def _faces(size: int, device: torch.device) -> SyntheticBatch:
 
 
 def occlusion_rate(
-    size: int, family: str, device: torch.device, *, seconds: float = 5.0, batch: int = 32, seed: int = 0
+    size: int,
+    family: str,
+    device: torch.device,
+    *,
+    occluders: str = "painted",
+    seconds: float = 5.0,
+    batch: int = 32,
+    seed: int = 0,
 ) -> Rate:
     """Images per second that one process covers.
 
     Args:
         size: side of the images, pixels. family: as in :func:`occlude`.
-        device: where images and results lie.
+        device: where images and results lie. occluders: "painted" or "batched".
         seconds: time to measure. batch: images per call. seed: start of the calls' seeds.
     """
     faces = _faces(size, device)
+    cover = occlude_batch if occluders == "batched" else occlude
 
     def work(turn: int) -> int:
         rows = (torch.arange(batch) + turn * batch) % FACES
-        occlude(
+        cover(
             faces.image[rows],
             faces.mask[rows],
             points=faces.points[rows],
@@ -98,22 +109,32 @@ def occlusion_rate(
     return measure(work, device, seconds)
 
 
-def _one_process(size: int, family: str, device: str, seconds: float, seed: int) -> tuple[float, int]:
+def _one_process(
+    size: int, family: str, device: str, occluders: str, batch: int, seconds: float, seed: int
+) -> tuple[float, int]:
     torch.set_num_threads(1)
-    rate = occlusion_rate(size, family, torch.device(device), seconds=seconds, seed=seed)
+    how: dict[str, Any] = {"occluders": occluders, "batch": batch, "seconds": seconds, "seed": seed}
+    rate = occlusion_rate(size, family, torch.device(device), **how)
     return rate.images_per_s, rate.images
 
 
 def occlusion_rate_of_processes(
-    size: int, family: str, device: torch.device, *, seconds: float, processes: int
+    size: int,
+    family: str,
+    device: torch.device,
+    *,
+    occluders: str = "painted",
+    batch: int = 32,
+    seconds: float,
+    processes: int,
 ) -> Rate:
     """Images per second that several processes cover together, as data-loading workers do."""
     if processes < 1:
         raise ConfigError(f"processes {processes} must be at least 1")
     if processes == 1:
-        return occlusion_rate(size, family, device, seconds=seconds)
+        return occlusion_rate(size, family, device, occluders=occluders, seconds=seconds, batch=batch)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        jobs = [(size, family, str(device), seconds, 10_000 * i) for i in range(processes)]
+        jobs = [(size, family, str(device), occluders, batch, seconds, 10_000 * i) for i in range(processes)]
         rates = pool.starmap(_one_process, jobs, chunksize=1)
     return Rate(sum(rate for rate, _ in rates), sum(images for _, images in rates))
 
@@ -163,12 +184,15 @@ class TrainingRates:
         return measure(work, self.fabric.device, self.seconds)
 
     def steps(self) -> Rate:
-        """Optimisation steps on one batch that is ready: network, frozen networks, losses, optimizer."""
+        """Optimisation steps on one batch that is ready: network, frozen networks, losses, optimizer.
+
+        Batched occluders are part of the step, painted ones are not.
+        """
         trainer = self.trainer
-        supply = trainer.feed.maker[0].to(self.fabric.device)
+        ready = trainer.feed.maker[0].to(self.fabric.device)
 
         def work(turn: int) -> int:
-            trainer.step(supply)
+            trainer.step(trainer.feed.covered(ready, turn))
             return self.config.batch_size
 
         return measure(work, self.fabric.device, self.seconds)

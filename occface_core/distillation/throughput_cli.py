@@ -6,7 +6,7 @@ import platform
 import sys
 from pathlib import Path
 
-from occface_core.distillation.config import DEVICES, PRECISIONS, RECIPES, TrainConfig
+from occface_core.distillation.config import DEVICES, OCCLUDERS, PRECISIONS, RECIPES, TrainConfig
 from occface_core.errors import ConfigError
 
 GROUPS = ("random", "irrational", "empirical")
@@ -21,6 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NAME",
         help="mix or family to time; may be repeated (default random, irrational, empirical)",
+    )
+    parser.add_argument(
+        "--occluders",
+        action="append",
+        choices=OCCLUDERS,
+        help="kind of occluders to time; may be repeated (default painted); training uses the last",
     )
     parser.add_argument("--processes", type=int, default=1, help="processes that occlude (default 1)")
     parser.add_argument("--recipe", choices=RECIPES, default="damior", help="trained recipe (default damior)")
@@ -47,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
         name: getattr(args, name)
         for name in ("recipe", "backbone", "input_size", "batch_size", "precision", "device")
     }
+    settings["occluders"] = (args.occluders or ["painted"])[-1]
     config = TrainConfig(steps=10**9, duplicates=1, **settings)  # refused before anything is measured
     figures: dict[str, float] = {}
     if args.only != "training":
@@ -73,16 +80,24 @@ def run(args: argparse.Namespace) -> int:
 def _occlusion(args: argparse.Namespace) -> dict[str, float]:
     import torch
 
-    from occface_core.distillation.throughput import occlusion_rate_of_processes
+    from occface_core.distillation.throughput import BATCHES, occlusion_rate_of_processes
 
     cuda = args.device == "cuda" or (args.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if cuda else "cpu")
     figures = {}
     for family in args.family or GROUPS:
-        rate = occlusion_rate_of_processes(
-            args.size, family, device, seconds=args.seconds, processes=args.processes
-        )
-        figures[f"occlude {family}, {args.size} px"] = rate.images_per_s
+        for kind in dict.fromkeys(args.occluders or ["painted"]):
+            rate = occlusion_rate_of_processes(
+                args.size,
+                family,
+                device,
+                occluders=kind,
+                batch=BATCHES[device.type] if kind == "batched" else 32,
+                seconds=args.seconds,
+                processes=args.processes,
+            )
+            word = "occlude" if kind == "painted" else "occlude batched"
+            figures[f"{word} {family}, {args.size} px"] = rate.images_per_s
     return figures
 
 

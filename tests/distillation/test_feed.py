@@ -12,6 +12,7 @@ from occface_core.distillation.feed import Feed, Supply
 from occface_core.distillation.run import make_sampler
 from occface_core.distillation.scene import Scene
 from occface_core.errors import ConfigError
+from occface_core.occlusion.batched import api
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,47 @@ def test_workers_make_the_same_batches(config: TrainConfig, scene: Scene) -> Non
 def test_nothing_to_fill_a_batch_with(config: TrainConfig, scene: Scene) -> None:
     with pytest.raises(ConfigError, match="nothing to fill it with"):
         Feed(config, scene, None, occludes=True)
+
+
+@pytest.fixture
+def on_device(config: TrainConfig, small_bank, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    monkeypatch.setattr(api, "shared_bank", lambda device: small_bank)
+    return config.replace(occluders="batched", occluder_family="random", clean_share=0.3, batch_size=6)
+
+
+def test_the_device_covers_photos_and_renders(on_device: TrainConfig, scene: Scene) -> None:
+    made = feed(on_device, scene)
+    for supply, _ in zip(made.supplies(0), range(4), strict=False):
+        assert supply.photo is not None
+        assert supply.rendered is not None
+        assert supply.covered is not None
+        photo = supply.photo
+        before = photo.face_mask.sum((1, 2, 3))
+        torch.testing.assert_close(photo.coverage, 1 - photo.visible.sum((1, 2, 3)) / before)
+        for clean, image, face, visible in (
+            (photo.clean, photo.occluded, photo.face_mask, photo.visible),
+            (supply.rendered.image, supply.covered[0], supply.rendered.mask, supply.covered[1]),
+        ):
+            touched = (clean != image).flatten(1).any(1)
+            assert torch.equal(touched, (face != visible).flatten(1).any(1))
+        same = [name == "clean" for name in photo.family]
+        assert same == (photo.clean == photo.occluded).flatten(1).all(1).tolist()
+        twin = made.twin(supply)
+        assert torch.equal(twin.occluded, torch.cat([photo.occluded, supply.covered[0]]))
+
+
+def test_covering_on_the_device_is_the_same_wherever_a_run_starts(
+    on_device: TrainConfig, scene: Scene
+) -> None:
+    steps = feed(on_device, scene).supplies(0)
+    whole = [total(next(steps)) for _ in range(3)]
+    assert total(next(feed(on_device, scene).supplies(2))) == whole[2]
+    other = total(next(feed(on_device, scene, 1, 2).supplies(0)))
+    assert len({*whole, other}) == 4
+
+
+def test_recipes_without_twins_are_left_alone(on_device: TrainConfig, scene: Scene) -> None:
+    supply = next(Feed(on_device, scene, feed(on_device, scene).maker.sampler, occludes=False).supplies(0))
+    assert supply.covered is None
+    assert supply.photo is not None
+    assert torch.equal(supply.photo.clean, supply.photo.occluded)

@@ -11,11 +11,14 @@ from safetensors.torch import save_file
 
 from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.feed import Supply
 from occface_core.distillation.run import run_training
 from occface_core.distillation.state import STATE_FILE
+from occface_core.distillation.trainer import Trainer
 from occface_core.errors import CheckpointError, ConfigError, DataError
 from occface_core.networks.checkpoints import load_encoder, save_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
+from occface_core.occlusion.batched import api
 
 
 def losses(config: TrainConfig) -> list[dict]:
@@ -64,6 +67,43 @@ def test_more_steps_go_on_where_the_run_stood(config: TrainConfig) -> None:
     metrics = run_training(config.replace(steps=3))
     assert metrics["resumed"] is True
     assert [row["step"] for row in losses(config)] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_faces_covered_on_the_device_are_the_same_after_a_stop(
+    config: TrainConfig, photo_folder: Path, small_bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "shared_bank", lambda device: small_bank)
+    teacher = tmp_path / "teacher.safetensors"
+    save_encoder(FaceEncoder(EncoderConfig(backbone=config.backbone, input_size=64, mask_size=16)), teacher)
+    config = config.replace(
+        recipe="damior",
+        teacher=str(teacher),
+        photos=photo_folder,
+        split="",
+        synthetic_share=0.5,
+        occluders="batched",
+        checkpoint_minutes=0.0,
+        sheet_minutes=0.0,
+        steps=3,
+    )
+    whole = config.replace(out=tmp_path / "whole")
+    run_training(whole)
+    step = Trainer.step
+
+    def stop(self: Trainer, supply: Supply) -> dict:
+        if self.clock.step == 2:
+            raise KeyboardInterrupt
+        return step(self, supply)
+
+    monkeypatch.setattr(Trainer, "step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_training(config)
+    monkeypatch.setattr(Trainer, "step", step)
+    assert run_training(config)["resumed"] is True
+    assert [r["total"] for r in losses(config)] == pytest.approx(
+        [r["total"] for r in losses(whole)], rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(

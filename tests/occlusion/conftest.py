@@ -34,3 +34,12 @@ def faces() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 @pytest.fixture(scope="session")
 def make_faces():  # type: ignore[no-untyped-def]
     return posed_faces
+
+
+@pytest.fixture(scope="session")
+def rendered(open_head, small_albedo):  # type: ignore[no-untyped-def]
+    """Heads in several poses: images, face masks, points."""
+    from occface_core.data.synthetic import SyntheticFaces
+
+    batch = SyntheticFaces(open_head, small_albedo, 96).sample(8, generator=torch.Generator().manual_seed(0))
+    return batch.image, batch.mask, batch.points

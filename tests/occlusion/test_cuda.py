@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from occface_core.occlusion import estimate_depth, face_mask_from_points, occlude
+from occface_core.occlusion import estimate_depth, face_mask_from_points, occlude, occlude_batch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -21,7 +21,7 @@ def faces(open_head, small_albedo) -> tuple[Tensor, Tensor, Tensor]:
     return batch.image, batch.mask, batch.points
 
 
-def covered(faces: tuple[Tensor, ...], family: str, **how):  # type: ignore[no-untyped-def]
+def covered(faces: tuple[Tensor, ...], family: str, occlude=occlude, **how):  # type: ignore[no-untyped-def]
     image, mask, points = faces
     generator = torch.Generator().manual_seed(3)
     return occlude(image, mask, points=points, family=family, generator=generator, other_images=image, **how)
@@ -61,3 +61,43 @@ def test_points_and_masks(faces: tuple[Tensor, ...]) -> None:
         there = function(flat.cuda())
         assert there.is_cuda
         torch.testing.assert_close(there.cpu(), function(flat))
+
+
+@pytest.mark.parametrize("family", GROUPS)
+def test_batches_covered_on_the_gpu_are_nearly_those_of_the_cpu(
+    faces: tuple[Tensor, ...], family: str
+) -> None:
+    """The same places and designs; rounding moves an edge pixel here and there."""
+    many = tuple(f.repeat_interleave(4, 0) for f in faces)
+    here = covered(many, family, occlude_batch)
+    there = covered(tuple(f.cuda() for f in many), family, occlude_batch)
+    assert there.image.is_cuda
+    assert there.family == here.family
+    for name in ("image", "occluder"):
+        far = (getattr(there, name).cpu() - getattr(here, name)).abs() > 0.02
+        assert float(far.float().mean()) < 0.005, name
+    torch.testing.assert_close(there.coverage.cpu(), here.coverage, rtol=0, atol=0.01)
+    assert torch.equal(there.mask, many[1].cuda() * (1 - there.occluder))
+
+
+def test_batches_on_the_gpu_do_not_depend_on_their_size(faces: tuple[Tensor, ...]) -> None:
+    def draw(count: int) -> Tensor:
+        image, mask, points = (f.repeat_interleave(4, 0)[:count].cuda() for f in faces)
+        generator = torch.Generator().manual_seed(1)
+        return occlude_batch(image, mask, points=points, generator=generator).image
+
+    torch.testing.assert_close(draw(16)[:3], draw(3))
+
+
+def test_batches_on_the_gpu_wait_for_it_only_to_look_for_nan(faces: tuple[Tensor, ...]) -> None:
+    there = tuple(f.repeat_interleave(4, 0).cuda() for f in faces)
+    covered(there, "random", occlude_batch)  # fills caches
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with pytest.warns(UserWarning, match="synchronizing") as caught:
+            covered(there, "random", occlude_batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    # besides that one, small tables that are copied to the GPU
+    assert len(caught) < 60

@@ -24,6 +24,9 @@ from occface_core.occlusion.request import (
 )
 from occface_core.occlusion.types import Occlusion
 
+# Samples painted together: what fits a processor's cache, or a GPU's memory. The pixels are the same.
+_AT_ONCE = {"cpu": 4, "cuda": 256}
+
 
 def occlude_batch(
     image: Float[Tensor, "B 3 H W"],
@@ -87,12 +90,18 @@ def _work(
     families: np.ndarray, bank: OccluderBank | None, device: torch.device
 ) -> list[tuple[np.ndarray, Callable[[Group], Layer]]]:
     """Rows of the batch and what paints them: each irrational family, and the empirical ones together."""
-    work = [(np.flatnonzero(families == name), IRRATIONAL[name]) for name in IRRATIONAL]
-    objects = np.flatnonzero(np.isin(families, EMPIRICAL_NAMES))
-    if len(objects):
+    work: list[tuple[np.ndarray, Callable[[Group], Layer]]] = []
+    most = _AT_ONCE["cuda" if device.type == "cuda" else "cpu"]
+    for name, painter in IRRATIONAL.items():
+        work += [(rows, painter) for rows in _split(np.flatnonzero(families == name), most)]
+    for rows in _split(np.flatnonzero(np.isin(families, EMPIRICAL_NAMES)), most):
         bank = shared_bank(device) if bank is None else bank.to(device)
-        work.append((objects, partial(paint, names=families[objects].tolist(), bank=bank)))
-    return [(members, painter) for members, painter in work if len(members)]
+        work.append((rows, partial(paint, names=families[rows].tolist(), bank=bank)))
+    return work
+
+
+def _split(rows: np.ndarray, most: int) -> list[np.ndarray]:
+    return np.array_split(rows, -(-len(rows) // most)) if len(rows) else []
 
 
 def _whole(

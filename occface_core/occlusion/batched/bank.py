@@ -19,6 +19,7 @@ from occface_core.occlusion.request import EMPIRICAL_NAMES
 
 DESIGNS = 64  # of each family, unless asked for more
 _VERSION = "1"
+_NOWHERE = 1e6  # metres: stands for NaN in files
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class OccluderBank:
     def save(self, path: Path) -> None:
         """Write everything into a safetensors file."""
         tensors = {f.name: getattr(self, f.name).cpu().contiguous() for f in fields(self)}
+        tensors["verts"] = tensors["verts"].nan_to_num(_NOWHERE)  # files of numbers that are none are refused
         save_file(tensors, path, {"format": "occface-bank", "version": _VERSION})
 
     @classmethod
@@ -80,7 +82,8 @@ class OccluderBank:
             raise AssetError(
                 f"{path} lacks {', '.join(sorted(names - set(tensors)))}; build and save it again"
             )
-        return cls(**tensors)
+        verts = tensors.pop("verts")
+        return cls(verts=verts.masked_fill(verts == _NOWHERE, torch.nan), **tensors)
 
     @classmethod
     def build(cls, designs: int = DESIGNS, *, seed: int = 0) -> "OccluderBank":

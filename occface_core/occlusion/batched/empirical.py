@@ -6,6 +6,7 @@ from torch import Tensor
 
 from occface_core.occlusion.batched.bank import OccluderBank
 from occface_core.occlusion.batched.designs import MAKERS
+from occface_core.occlusion.batched.draws import Draws
 from occface_core.occlusion.batched.group import Group, Layer
 from occface_core.occlusion.batched.light import Lights, estimate_lights
 from occface_core.occlusion.batched.paint import Objects, draw
@@ -53,7 +54,7 @@ def paint(group: Group, names: list[str], bank: OccluderBank) -> Layer:
         group.target.masked_fill(usual, torch.nan),
         group.draws,
     )
-    verts = _placed(group.points, poses, bank, design, names, family)
+    verts = _placed(group.points, poses, bank, design, names, group.draws)
     values = _values(bank, design, family, poses, lights)
     alike = bank.alike.index_select(0, design)
     shown = alike[:, 0] + (group.draws.uniform("texture")[:, 0] * alike[:, 1]).long().clamp(
@@ -77,7 +78,7 @@ def paint(group: Group, names: list[str], bank: OccluderBank) -> Layer:
 
 
 def _placed(
-    points: Tensor, poses: Poses, bank: OccluderBank, design: Tensor, names: list[str], family: Tensor
+    points: Tensor, poses: Poses, bank: OccluderBank, design: Tensor, names: list[str], draws: Draws
 ) -> Float[Tensor, "B V 3"]:
     """Vertices in pixels and depth: rigid by the pose or the upper face's affine map, or warped."""
     carried = [MAKERS[name][0] for name in names]
@@ -89,7 +90,7 @@ def _placed(
     is_upper, is_warped = kind == UPPER, kind == WARPED
     matrix = torch.where(is_upper[:, None, None], upper, matrix)
     shift = torch.where(is_upper[:, None], upper_shift, torch.where(is_warped[:, None], 0.0, shift))
-    verts = bank.verts.index_select(0, design)
+    verts = _jittered(bank.verts.index_select(0, design), draws, kind)
     verts = linear(matrix, verts * verts.new_tensor(_FLIP)) + shift[:, None]
     rows = [row for row, way in enumerate(carried) if way == WARPED]
     if rows:
@@ -98,6 +99,14 @@ def _placed(
         base = warped(points.index_select(0, where), weights)
         verts[:, : base.shape[1]] = verts[:, : base.shape[1]].index_add(0, where, base)
     return verts
+
+
+def _jittered(verts: Tensor, draws: Draws, kind: Tensor) -> Tensor:
+    """Rigid objects a little moved and resized: hands and what they hold by up to 6 mm, glasses by 1."""
+    reach = torch.where(kind == WARPED, 0.0, torch.where(kind == UPPER, 0.001, 0.006))
+    move = draws.uniform("move", 3, low=-1.0) * reach[:, None]
+    size = 1.0 + draws.uniform("resize", 1, low=-1.0) * (7.0 * reach[:, None])
+    return verts * size[:, None] + move[:, None]
 
 
 def _values(

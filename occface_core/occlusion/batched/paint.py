@@ -85,11 +85,12 @@ def _shade(
     y = (torch.div(pixel, columns, rounding_mode="floor") % rows).float() + 0.5
     own = image * objects.faces.shape[1] + face
     weights = edge_weights(corners.reshape(-1, 3, 3).index_select(0, own), x, y)
-    weights = weights / (weights[:, 0] + weights[:, 1] + weights[:, 2])[:, None]
+    total = weights[:, 0] + weights[:, 1] + weights[:, 2]
+    weights = weights / total[:, None]
     verts = objects.faces.reshape(-1, 3).index_select(0, own) + (image * objects.verts.shape[1])[:, None]
-    values = objects.values.flatten(0, 1).index_select(0, verts.flatten()).view(-1, 3, 4)
-    a, b, c = (weights[:, k, None] * values[:, k] for k in range(3))
-    column, row, tone, gloss = (a + b + c).unbind(1)
+    values = objects.values.flatten(0, 1)
+    corner = [values.index_select(0, verts[:, k]) * weights[:, k, None] for k in range(3)]
+    column, row, tone, gloss = (corner[0] + corner[1] + corner[2]).unbind(1)
     texels = objects.texture.flatten(0, 2)
     column = column.nan_to_num().long().clamp(0, ATLAS[1] - 1)
     place = row.nan_to_num().long().clamp(0, ATLAS[0] - 1) * ATLAS[1] + column

@@ -65,12 +65,16 @@ def _tables(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def fit_poses(points: Float[Tensor, "B 468 3"]) -> Poses:
-    """Best affine cameras of the mean face and their nearest rotations.
+    """Best affine cameras of the mean face and their nearest rotations."""
+    return _nearest((_tables(points.device)[0] @ points[..., :2].double()).mT)
+
+
+def _nearest(camera: Float[Tensor, "B 2 4"]) -> Poses:
+    """The pose nearest to affine cameras (float64).
 
     The nearest matrix with orthonormal rows to a 2x3 matrix M is (M M')^(-1/2) M. For 2x2 matrices the square
     root has a closed form, (A + sqrt(det A) I) / sqrt(trace A + 2 sqrt(det A)); no decomposition is needed.
     """
-    camera = (_tables(points.device)[0] @ points[..., :2].double()).mT
     rows = camera[..., :3]
     gram = rows @ rows.mT
     root = (gram[:, 0, 0] * gram[:, 1, 1] - gram[:, 0, 1] ** 2).clamp_min(1e-12).sqrt()
@@ -80,6 +84,24 @@ def fit_poses(points: Float[Tensor, "B 468 3"]) -> Poses:
     unit = (adjoint / (trace * root)[:, None]).unflatten(1, (2, 2)) @ rows
     rotation = torch.cat([unit, torch.linalg.cross(unit[:, :1], unit[:, 1:])], dim=1)
     return Poses((0.5 * trace).float(), rotation.float(), camera[..., 3].float())
+
+
+def estimate_depths(
+    points: Float[Tensor, "B 468 2"], mean_points: Float[Tensor, "468 3"]
+) -> Float[Tensor, "B 468 3"]:
+    """``face_points.estimate_depth`` for a whole batch on its device, without a look at the values.
+
+    Args:
+        points: pixels. mean_points: the mean face, as there, on any device.
+    """
+    model = mean_points.to(points.device, torch.float64)
+    model = (model - model.mean(0)) * model.new_tensor(_FLIP)
+    design = torch.cat([model, torch.ones_like(model[:, :1])], dim=1)
+    # the normal equations of four unknowns: no decomposition that a GPU would have to wait for
+    inverse = torch.linalg.inv_ex(design.T @ design)[0] @ design.T
+    poses = _nearest((inverse @ points.double()).mT)
+    away = (model * poses.rotation[:, 2:].double()).sum(2).float() * poses.scale[:, None]
+    return torch.cat([points, away[..., None].to(points)], dim=2)
 
 
 def upper_affine(points: Float[Tensor, "B 468 3"]) -> tuple[Float[Tensor, "B 3 3"], Float[Tensor, "B 3"]]:

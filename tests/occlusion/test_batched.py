@@ -112,6 +112,7 @@ def test_objects_come_near_the_target_where_they_can(run, rendered, family):
     assert float((few - much).max()) < 0.03
 
 
+@pytest.mark.slow
 def test_designs_that_hide_what_is_wanted_are_chosen(rendered):
     """With the usual bank, the families that come in every size miss the target by a few points."""
     images, masks, points = rendered

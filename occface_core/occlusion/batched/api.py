@@ -11,7 +11,7 @@ from torch import Tensor
 from occface_core.occlusion.batched.bank import OccluderBank, shared_bank
 from occface_core.occlusion.batched.draws import Draws
 from occface_core.occlusion.batched.empirical import paint
-from occface_core.occlusion.batched.group import Group, Layer, compose
+from occface_core.occlusion.batched.group import Group, Layer, compose, upload
 from occface_core.occlusion.batched.irrational import IRRATIONAL
 from occface_core.occlusion.request import (
     EMPIRICAL_NAMES,
@@ -71,19 +71,18 @@ def occlude_batch(
     seeds = torch.tensor(sample_seeds(len(image), generator), dtype=torch.int64)
     picks = Draws(seeds).uniform("family")[:, 0].double().numpy()
     chosen = np.searchsorted(weights, picks, side="right")
-    whole = _whole(
-        image, face_mask, points, coverage, seeds.to(image.device, non_blocking=True), other_images
-    )
+    whole = _whole(image, face_mask, points, coverage, upload(seeds, image.device), other_images)
     result, occluder = whole.image.clone(), torch.zeros_like(whole.face)
-    for members, painter in _work(np.array(names)[chosen], bank, image.device):
-        rows = torch.from_numpy(members).to(image.device, non_blocking=True)
+    families = np.array(names)[chosen]
+    for members, painter in _work(families, bank, image.device):
+        rows = upload(members, image.device)
         group = _rows(whole, rows)
         layer = painter(group)
         if not shadows:
             layer = Layer(layer.colour, layer.alpha)
         result.index_copy_(0, rows, compose(group.image, layer))
         occluder.index_copy_(0, rows, layer.alpha)
-    return _finish(image, face_mask, result, occluder, np.array(names)[chosen].tolist())
+    return _finish(image, face_mask, result, occluder, families.tolist())
 
 
 def _work(
@@ -94,9 +93,12 @@ def _work(
     most = _AT_ONCE["cuda" if device.type == "cuda" else "cpu"]
     for name, painter in IRRATIONAL.items():
         work += [(rows, painter) for rows in _split(np.flatnonzero(families == name), most)]
-    for rows in _split(np.flatnonzero(np.isin(families, EMPIRICAL_NAMES)), most):
+    numbers = np.full(len(families), -1)
+    for number, name in enumerate(EMPIRICAL_NAMES):
+        numbers[families == name] = number
+    for rows in _split(np.flatnonzero(numbers >= 0), most):
         bank = shared_bank(device) if bank is None else bank.to(device)
-        work.append((rows, partial(paint, names=families[rows].tolist(), bank=bank)))
+        work.append((rows, partial(paint, numbers=numbers[rows], bank=bank)))
     return work
 
 

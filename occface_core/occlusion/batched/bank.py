@@ -13,7 +13,7 @@ from torch import Tensor
 from occface_core.assets import load_safetensors
 from occface_core.errors import AssetError, OcclusionError
 from occface_core.occlusion.batched.designs import MAKERS
-from occface_core.occlusion.batched.pieces import WARPED, Design, atlas, joined
+from occface_core.occlusion.batched.pieces import Design, atlas, joined
 from occface_core.occlusion.batched.views import silhouettes
 from occface_core.occlusion.request import EMPIRICAL_NAMES
 
@@ -184,6 +184,3 @@ def shared_bank(device: torch.device) -> OccluderBank:
     if device.type != "cpu":
         return shared_bank(torch.device("cpu")).to(device)
     return OccluderBank.build()
-
-
-WARPED_FAMILIES = tuple(name for name in EMPIRICAL_NAMES if MAKERS[name][0] == WARPED)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.occlusion.batched.group import Group
+from occface_core.occlusion.batched.group import Group, constant
 from occface_core.occlusion.batched.place import Poses
 from occface_core.occlusion.canonical import canonical_normals
 from occface_core.occlusion.lighting import LUMA, SKIN
@@ -80,11 +80,11 @@ def estimate_lights(group: Group, poses: Poses) -> Lights:
 def _gradient(normals: Tensor, brightness: Tensor, seen: Tensor, count: Tensor) -> Float[Tensor, "B 3"]:
     """Robust slope of the brightness along the normal; some form even where the light is flat."""
     design = torch.cat([normals, torch.ones_like(normals[..., :1])], dim=2).double() * seen[..., None]
-    ridge = torch.tensor([0.05, 0.05, 0.1, 1e-6], dtype=torch.float64, device=normals.device)
+    ridge = constant((0.05, 0.05, 0.1, 1e-6), normals.device, torch.float64)
     system = design.mT @ design + torch.diag_embed(ridge * count[:, None].clamp_min(1))
     right = design.mT @ torch.where(seen, brightness, 0.0).double()[..., None]
     fit = torch.linalg.solve_ex(system, right, check_errors=False)[0][:, :3, 0]
-    usual = torch.tensor([0.0, 0.10, 0.12], device=normals.device)
+    usual = constant((0.0, 0.10, 0.12), normals.device)
     return fit.float().nan_to_num(0.0).clamp(-0.8, 0.8) + usual
 
 

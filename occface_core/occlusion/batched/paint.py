@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from occface_core.occlusion.batched.group import constant
 from occface_core.occlusion.batched.pieces import ATLAS, BRIGHTEST
 from occface_core.occlusion.raster import SUPERSAMPLE
 from occface_core.rendering.backends.common import edge_weights
@@ -68,7 +69,7 @@ def _corners(objects: Objects) -> Float[Tensor, "B F 3 3"]:
     batch, count, _ = objects.faces.shape
     index = objects.faces.flatten(1)[..., None].expand(-1, -1, 3)
     corners = objects.verts.gather(1, index).view(batch, count, 3, 3)
-    corners = corners * corners.new_tensor([SUPERSAMPLE, SUPERSAMPLE, 1.0])
+    corners = corners * constant((SUPERSAMPLE, SUPERSAMPLE, 1.0), corners.device)
     one, other = corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
     # y points down in pixels, so outward triangles turn clockwise: negative area
     away = (one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0] > 0) & ~objects.two_sided

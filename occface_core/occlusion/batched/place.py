@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from occface_core.occlusion.batched.group import constant
 from occface_core.occlusion.posing import UPPER_FACE, canonical_inverse, controls, upper_inverse
 
-_FLIP = (1.0, -1.0, -1.0)  # from the mean face's frame (y up, z out) to pixels' (y down, z away)
+FLIP = (1.0, -1.0, -1.0)  # from the mean face's frame (y up, z out) to pixels' (y down, z away)
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,17 @@ class Poses:
     @property
     def toward(self) -> Float[Tensor, "B 3"]:
         """Unit vectors towards the viewer in the mean face's frame."""
-        return -self.rotation[:, 2] * self.rotation.new_tensor(_FLIP)
+        return -self.rotation[:, 2] * constant(FLIP, self.rotation.device)
 
     def turn(self, normals: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
         """Directions in the mean face's frame to x right, y up, z towards the viewer."""
-        flip = self.rotation.new_tensor(_FLIP)
+        flip = constant(FLIP, self.rotation.device)
         return linear(self.rotation, normals * flip) * flip
 
     def place(self, model: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:
         """Pixels and depth of model points, metres."""
         matrix = self.rotation * self.scale[:, None, None]
-        turned = linear(matrix, model * matrix.new_tensor(_FLIP))
+        turned = linear(matrix, model * constant(FLIP, matrix.device))
         return turned + torch.cat([self.translation, torch.zeros_like(self.translation[:, :1])], 1)[:, None]
 
 
@@ -95,7 +96,7 @@ def estimate_depths(
         points: pixels. mean_points: the mean face, as there, on any device.
     """
     model = mean_points.to(points.device, torch.float64)
-    model = (model - model.mean(0)) * model.new_tensor(_FLIP)
+    model = (model - model.mean(0)) * constant(FLIP, model.device)
     design = torch.cat([model, torch.ones_like(model[:, :1])], dim=1)
     # the normal equations of four unknowns: no decomposition that a GPU would have to wait for
     inverse = torch.linalg.inv_ex(design.T @ design)[0] @ design.T

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from occface_core.occlusion.batched.draws import Draws
-from occface_core.occlusion.batched.group import Group, coarse_face, pixel_centres
+from occface_core.occlusion.batched.group import Group, coarse_face, constant, pixel_centres
 
 RECTANGLE, ELLIPSE, CURVE = 0, 1, 2
 _LARGEST = 2.0  # size of a shape against the picture's
@@ -135,7 +135,7 @@ def anchors(group: Group, count: int) -> Float[Tensor, "B J 2"]:
     within = group.draws.uniform("within", count, 2)
     x = (cells % columns + within[..., 0]) * (width / columns)
     y = (torch.div(cells, columns, rounding_mode="floor") + within[..., 1]) * (height / rows)
-    size = torch.tensor([width, height], device=face.device)
+    size = constant((width, height), face.device)
     anywhere = group.draws.uniform("anywhere", count, 2, low=0.2, high=0.8) * size
     return torch.where((totals[:, -1:] > 0)[..., None], torch.stack([x, y], dim=-1), anywhere)
 

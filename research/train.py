@@ -37,6 +37,7 @@ loss_weights: str = ""  # factors on single terms, e.g. "shape=0,posed=2"; 0 swi
 local_channels: int = 32  # channels per cell that reach the code unpooled, 0: none
 synthetic_share: float = 0.2  # part of a batch that is rendered, when there are photos
 photometric: float = 1.0  # weight of the photometric term
+occluders: str = "painted"  # one by one in the loading processes, or "batched" on the training device
 occluder_family: str = "random"  # random, irrational, empirical or one family
 coverage_low: float = 0.1  # occluders hide at least this share of the face,
 coverage_high: float = 0.6  # and at most this one
@@ -92,6 +93,7 @@ config = TrainConfig(
     local_channels=local_channels,
     synthetic_share=synthetic_share,
     photometric=photometric,
+    occluders=occluders,
     occluder_family=occluder_family,
     coverage=(coverage_low, coverage_high),
     clean_share=clean_share,

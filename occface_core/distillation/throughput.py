@@ -27,7 +27,7 @@ from occface_core.occlusion.api import occlude
 from occface_core.occlusion.batched.api import occlude_batch
 
 FACES = 64  # different faces in a measurement
-BATCHES = {"cpu": 32, "cuda": 256}  # images per call of the batched occluders
+BATCHES = {"cpu": 32, "cuda": 512}  # images per call of the batched occluders
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.occlusion.batched.bank import OccluderBank, shared_bank
+from occface_core.occlusion.batched.device import upload
 from occface_core.occlusion.batched.draws import Draws
 from occface_core.occlusion.batched.empirical import paint
-from occface_core.occlusion.batched.group import Group, Layer, compose, upload
+from occface_core.occlusion.batched.group import Group, Layer, compose
 from occface_core.occlusion.batched.irrational import IRRATIONAL
 from occface_core.occlusion.request import (
     EMPIRICAL_NAMES,

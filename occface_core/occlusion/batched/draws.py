@@ -11,7 +11,11 @@ import torch
 from jaxtyping import Float, Int32, Int64
 from torch import Tensor
 
+from occface_core.occlusion.batched.device import constant
+
 _ADD = -1640531527  # 0x9E3779B9 as a signed number: the golden ratio's bits
+_FEW = 24  # numbers of a small draw
+_PURPOSES: dict[str, None] = {}  # of the small draws so far, as an ordered set; no number depends on it
 _MULTIPLY = (2146121005, -2073254261)  # 0x7FEB352D, 0x846CA68B: Wellons' lowbias32
 
 
@@ -27,6 +31,11 @@ def _signed(number: int) -> int:
     return (number & 0xFFFFFFFF) - ((number & 0x80000000) << 1)
 
 
+def _share(bits: Tensor) -> Tensor:
+    """Numbers in [0,1) from the upper 24 bits."""
+    return ((bits >> 8) & 0xFFFFFF).float() * 2.0**-24
+
+
 class Draws:
     """Random numbers of a batch of samples.
 
@@ -38,23 +47,49 @@ class Draws:
         self.seeds = seeds
         low, high = ((seeds >> shift & 0xFFFFFFFF) for shift in (0, 32))
         self._low, self._high = ((x - ((x & 0x80000000) << 1)).int() for x in (low, high))
+        self._place: dict[str, int] = {}
+        self._table = self._shares = torch.empty(0)
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def bits(self, purpose: str, *shape: int) -> Int32[Tensor, "B ..."]:
         """(B,*shape) uniform 32-bit numbers; another purpose gives independent ones."""
-        key = _mix(self._low + _signed(crc32(purpose.encode())))
-        key = _mix(key ^ self._high)
-        counter = torch.arange(prod(shape), dtype=torch.int32, device=self.seeds.device)
-        return _mix(_mix(counter[None] * _ADD ^ key[:, None]) + key[:, None]).unflatten(1, shape or (1,))
+        count, shape = prod(shape), shape or (1,)
+        if count <= _FEW and self._knows(purpose):
+            return self._table[:, self._place[purpose], :count].unflatten(1, shape)
+        return self._hash((purpose,), count)[:, 0].unflatten(1, shape)
+
+    def _hash(self, purposes: tuple[str, ...], count: int) -> Int32[Tensor, "B P N"]:
+        key = tuple(_signed(crc32(purpose.encode())) for purpose in purposes)
+        names = constant(key, self.seeds.device, torch.int32)
+        keys = _mix(_mix(self._low[:, None] + names) ^ self._high[:, None])[..., None]
+        counter = torch.arange(count, dtype=torch.int32, device=self.seeds.device)
+        return _mix(_mix(counter * _ADD ^ keys) + keys)
+
+    def _knows(self, purpose: str) -> bool:
+        """Whether the table of small draws holds a purpose; each new one is in the tables made from then on.
+
+        Some dozens of small draws would otherwise be some thousands of small operations.
+        """
+        _PURPOSES.setdefault(purpose)
+        if not self._place:
+            names = tuple(_PURPOSES)
+            self._place = {name: number for number, name in enumerate(names)}
+            self._table = self._hash(names, _FEW)
+            self._shares = _share(self._table)
+        return purpose in self._place
 
     def uniform(
         self, purpose: str, *shape: int, low: float = 0.0, high: float = 1.0
     ) -> Float[Tensor, "B ..."]:
         """(B,*shape) uniform numbers in [low, high)."""
-        share = ((self.bits(purpose, *shape) >> 8) & 0xFFFFFF).float() * 2.0**-24
-        return low + (high - low) * share
+        count = prod(shape)
+        if count <= _FEW and self._knows(purpose):
+            share = self._shares[:, self._place[purpose], :count].unflatten(1, shape or (1,))
+        else:
+            share = _share(self.bits(purpose, *shape))
+        return share if (low, high) == (0.0, 1.0) else low + (high - low) * share
 
     def below(self, purpose: str, limit: int, *shape: int) -> Int64[Tensor, "B ..."]:
         """(B,*shape) uniform whole numbers from 0 to limit - 1."""

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from occface_core.occlusion.batched.bank import OccluderBank
 from occface_core.occlusion.batched.designs import MAKERS
+from occface_core.occlusion.batched.device import constant, upload
 from occface_core.occlusion.batched.draws import Draws
-from occface_core.occlusion.batched.group import Group, Layer, constant, upload
+from occface_core.occlusion.batched.group import Group, Layer
 from occface_core.occlusion.batched.light import Lights, estimate_lights
 from occface_core.occlusion.batched.paint import Objects, draw
 from occface_core.occlusion.batched.pieces import UPPER, WARPED

@@ -1,10 +1,7 @@
 """What the batched painters of every family take and return."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -56,18 +53,6 @@ class Layer:
     colour: Float[Tensor, "B 3 H W"]
     alpha: Float[Tensor, "B 1 H W"]
     shadow: Float[Tensor, "B 1 H W"] | None = None
-
-
-@lru_cache(maxsize=256)
-def constant(values: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A small table (nested tuples) on a device, copied there once: a copy would wait for the GPU."""
-    return torch.tensor(values, dtype=dtype, device=device)
-
-
-def upload(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
-    """Numbers of a batch to a device, without waiting for it."""
-    tensor = values if isinstance(values, Tensor) else torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def compose(image: Float[Tensor, "B 3 H W"], layer: Layer) -> Float[Tensor, "B 3 H W"]:

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.occlusion.batched.group import Group, constant
+from occface_core.occlusion.batched.device import constant
+from occface_core.occlusion.batched.group import Group
 from occface_core.occlusion.batched.place import Poses
 from occface_core.occlusion.canonical import canonical_normals
 from occface_core.occlusion.lighting import LUMA, SKIN

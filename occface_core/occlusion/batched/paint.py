@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from occface_core.occlusion.batched.group import constant
+from occface_core.occlusion.batched.device import constant
 from occface_core.occlusion.batched.pieces import ATLAS, BRIGHTEST
 from occface_core.occlusion.raster import SUPERSAMPLE
 from occface_core.rendering.backends.common import edge_weights
 from occface_core.rendering.rasterizer import visible_faces
+
+_SAMPLES = 1 << 22  # shaded at a time: about a gigabyte of temporaries
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,13 @@ def draw(objects: Objects, height: int, width: int, *, dense: bool | None = None
     seen = visible_faces(corners.flatten(1, 2), numbers, rows, columns).flatten()
     if seen.is_cuda if dense is None else dense:
         pixel = torch.arange(len(seen), device=seen.device)
-        layers = _shade(objects, corners, pixel, seen.clamp_min(0), (rows, columns)) * (seen >= 0)[:, None]
     else:
         pixel = (seen >= 0).nonzero()[:, 0]
-        covered = _shade(objects, corners, pixel, seen[pixel], (rows, columns))
-        layers = covered.new_zeros(len(seen), 4).index_copy_(0, pixel, covered)
+    layers = corners.new_zeros(len(seen), 4)
+    for some in pixel.split(_SAMPLES):
+        face = seen.index_select(0, some)
+        colour = _shade(objects, corners, some, face.clamp_min(0), (rows, columns))
+        layers.index_copy_(0, some, colour * (face >= 0)[:, None])
     fine = layers.view(-1, height, SUPERSAMPLE, width, SUPERSAMPLE, 4)
     mean = (fine[:, :, 0] + fine[:, :, 1]) * 0.25
     mean = mean[:, :, :, 0] + mean[:, :, :, 1]

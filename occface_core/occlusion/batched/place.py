@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.occlusion.batched.group import constant
+from occface_core.occlusion.batched.device import constant
 from occface_core.occlusion.posing import UPPER_FACE, canonical_inverse, controls, upper_inverse
 
 FLIP = (1.0, -1.0, -1.0)  # from the mean face's frame (y up, z out) to pixels' (y down, z away)

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from occface_core.occlusion.batched.device import constant
 from occface_core.occlusion.batched.draws import Draws
-from occface_core.occlusion.batched.group import Group, coarse_face, constant, pixel_centres
+from occface_core.occlusion.batched.group import Group, coarse_face, pixel_centres
 
 RECTANGLE, ELLIPSE, CURVE = 0, 1, 2
 _LARGEST = 2.0  # size of a shape against the picture's

@@ -40,6 +40,17 @@ def test_command_line(
     assert "images/s" in capsys.readouterr().out
 
 
+def test_both_kinds_of_occluders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throughput, "FACES", 8)
+    out = tmp_path / "rates.json"
+    words = ["--only", "occlusion", "--occluders", "painted", "--occluders", "batched", "--family", "stripes"]
+    words += ["--seconds", "0.05", "--size", "64", "--device", "cpu", "--out", str(out)]
+    assert main(["benchmark", "throughput", *words]) == 0
+    figures = json.loads(out.read_text())["images_per_s"]
+    assert set(figures) == {"occlude stripes, 64 px", "occlude batched stripes, 64 px"}
+    assert all(rate > 0 for rate in figures.values())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -32,7 +32,7 @@ from occface_core.rendering.renderer import Renderer
 
 # A pixel is worth hiding where 1.5 colour + 1.1 perceptual distance exceed area + preserve: between what
 # covered photos show of skin (colour + 0.75 perceptual is 0.25 on average) and of occluders (0.5).
-E_WEIGHTS = {"neighbour": 1.5, "perceptual": 1.1, "area": 0.5, "preserve": 0.1, "binary": 0.3}
+E_WEIGHTS = {"neighbour": 1.5, "perceptual": 1.1, "area": 0.7, "preserve": 0.1, "binary": 0.3}
 PERCEPTUAL_MAPS = slice(2, 4)  # at 1/8 and 1/16: finer ones see pixels, coarser ones everything at once
 # E-steps need no gradient of the encoder and are cheap; with a sixth of them short runs starve the segmenter.
 E_SHARE = 0.5

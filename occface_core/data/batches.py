@@ -215,17 +215,7 @@ class TwinSampler:
             coverage=self.config.coverage,
             generator=generator,
             other_images=clean.flip(0),
-        )
-        keep = torch.rand(len(clean), generator=generator) < self.config.clean_share
-        pick = keep[:, None, None, None]
-        family = ["clean" if k else f for k, f in zip(keep.tolist(), result.family, strict=True)]
+        ).sparing(clean, face, self.config.clean_share, generator)
         return TwinBatch(
-            clean,
-            torch.where(pick, clean, result.image),
-            face,
-            torch.where(pick, face, result.mask),
-            points,
-            torch.where(keep, torch.zeros_like(result.coverage), result.coverage),
-            family,
-            index,
+            clean, result.image, face, result.mask, points, result.coverage, result.family, index
         )

@@ -108,10 +108,8 @@ class Maker:
             coverage=self.config.coverage,
             generator=generator,
             other_images=batch.image.flip(0),
-        )
-        keep = torch.rand(len(batch.image), generator=generator) < self.config.clean_share
-        pick = keep.to(batch.image.device)[:, None, None, None]
-        return torch.where(pick, batch.image, result.image), torch.where(pick, batch.mask, result.mask)
+        ).sparing(batch.image, batch.mask, self.config.clean_share, generator)
+        return result.image, result.mask
 
 
 class Feed:
@@ -181,22 +179,18 @@ class Feed:
             coverage=self.config.coverage,
             generator=generator,
             other_images=clean.flip(0),
-        )
-        keep = torch.rand(len(clean), generator=generator) < self.config.clean_share
-        pick = keep.to(self.device)
-        image = torch.where(pick[:, None, None, None], clean, result.image)
-        visible = torch.where(pick[:, None, None, None], face, result.mask)
+        ).sparing(clean, face, self.config.clean_share, generator)
         photo, count = supply.photo, 0
         if photo is not None:
             count = len(photo.clean)
             photo = replace(
                 photo,
-                occluded=image[:count],
-                visible=visible[:count],
-                coverage=torch.where(pick, 0.0, result.coverage)[:count],
-                family=np.where(keep.numpy(), "clean", result.family)[:count].tolist(),
+                occluded=result.image[:count],
+                visible=result.mask[:count],
+                coverage=result.coverage[:count],
+                family=result.family[:count],
             )
-        covered = None if supply.rendered is None else (image[count:], visible[count:])
+        covered = None if supply.rendered is None else (result.image[count:], result.mask[count:])
         return Supply(photo, supply.rendered, covered)
 
     def _faces(self, supply: Supply) -> tuple[Tensor, Tensor, Tensor]:

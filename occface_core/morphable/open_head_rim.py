@@ -7,14 +7,14 @@ and the neck would end in teeth. Its vertices move up or down to a smooth line i
 import numpy as np
 from numpy.typing import NDArray
 
+from occface_core.morphable.open_head_flatten import boundary_loops
+
 _WAVES = 2  # the line's height is a constant and this many cosines of the angle around the neck
 
 
 def rim_vertices(faces: NDArray[np.int64]) -> NDArray[np.int64]:
     """Vertices of edges that belong to one triangle only, ascending."""
-    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    found, count = np.unique(edges, axis=0, return_counts=True)
-    return np.unique(found[count == 1])
+    return np.sort(np.concatenate(boundary_loops(faces)))
 
 
 def even_rim(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,6 +31,32 @@ class Occlusion:
     occluder: Float[Tensor, "B 1 H W"]
     family: list[str]
     coverage: Float[Tensor, " B"]
+
+    def sparing(
+        self,
+        image: Float[Tensor, "B 3 H W"],
+        face_mask: Float[Tensor, "B 1 H W"],
+        share: float,
+        generator: torch.Generator,
+    ) -> "Occlusion":
+        """The same batch with about ``share`` of the samples uncovered again, their family "clean".
+
+        Args:
+            image: (B,3,H,W) what was covered.
+            face_mask: (B,1,H,W) visible face skin before occlusion.
+            share: chance of every sample.
+            generator: source of the choice, on the CPU.
+        """
+        keep = torch.rand(len(image), generator=generator) < share
+        chosen = keep.to(image.device)
+        pick = chosen[:, None, None, None]
+        return Occlusion(
+            torch.where(pick, image, self.image),
+            torch.where(pick, face_mask, self.mask),
+            self.occluder.masked_fill(pick, 0.0),
+            ["clean" if k else f for k, f in zip(keep.tolist(), self.family, strict=True)],
+            self.coverage.masked_fill(chosen, 0.0),
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Because a batch depends on nothing but the seed and the step, a killed run resum
 would have seen next, whatever the number of workers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -21,7 +22,10 @@ from occface_core.occlusion.face_points import estimate_depth, face_mask_from_po
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How a batch is drawn. Angles in degrees, shifts and scales relative to the crop's side."""
+    """How a batch is drawn. Angles in degrees, shifts and scales relative to the crop's side.
+
+    `person_share`: part of the batch that comes as two photos of one person each, where the photos tell.
+    """
 
     batch_size: int = 64
     size: int = 112
@@ -34,16 +38,20 @@ class BatchConfig:
     clean_share: float = 0.2
     coverage: tuple[float, float] = (0.1, 0.6)
     duplicates: int = 1
+    person_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
-        if not 0.0 <= self.clean_share <= 1.0:
-            raise ConfigError(f"clean_share {self.clean_share} must be within 0..1")
+        for name in ("clean_share", "person_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
             raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
         if self.duplicates < 1:
             raise ConfigError(f"duplicates {self.duplicates} must be at least 1")
+        if self.person_share and self.duplicates > 1:
+            raise ConfigError("a batch has either several photos of a person or duplicates of a photo")
         if self.batch_size % self.duplicates:
             raise ConfigError(
                 f"batch_size {self.batch_size} is not a multiple of duplicates {self.duplicates}"
@@ -59,7 +67,7 @@ class TwinBatch:
         face_mask: (B,1,S,S) 1 = face skin in the clean crop; `visible`: what the occluder leaves of it.
         points: (B,468,2) MediaPipe landmarks, crop pixels.
         coverage: (B,) share of the face hidden. `family`: name per image, "clean" where nothing was painted.
-        index: (B,) row in the pack.
+        index: (B,) row in the pack. person: (B,) number of the person, photos of one person share it.
     """
 
     clean: Float[Tensor, "B 3 S S"]
@@ -70,6 +78,7 @@ class TwinBatch:
     coverage: Float[Tensor, "B"]
     family: list[str]
     index: Tensor
+    person: Tensor
 
     def to(self, device: torch.device | str) -> "TwinBatch":
         """The same batch on `device`."""
@@ -120,6 +129,17 @@ def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float) 
     return np.clip(x, 0, 1)
 
 
+def number_people(identities: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Who is on which photo: (N,) numbers, and the rows of each number's photos.
+
+    A photo without an identity is taken for a person of its own.
+    """
+    names = [name or f"photo {row}" for row, name in enumerate(identities)]
+    _, person = np.unique(names, return_inverse=True)
+    order = np.argsort(person, kind="stable")
+    return person, np.split(order, np.flatnonzero(np.diff(person[order])) + 1)
+
+
 class TwinSampler:
     """Map-style dataset whose item i is the whole batch of step i.
 
@@ -149,23 +169,44 @@ class TwinSampler:
         self.packed, self.config, self.seed, self.augment = packed, config, seed, augment
         self.mirror, self.mean_points = mirror, mean_points
         self.photos_per_batch = config.batch_size // config.duplicates
+        self.person, self.albums = number_people(packed.identities)
+        self.with_several = np.array([p for p, album in enumerate(self.albums) if len(album) > 1])
 
     def __len__(self) -> int:
         return -(-len(self.packed) // self.photos_per_batch)
 
     def indices(self, step: int) -> np.ndarray:
-        """Rows of the pack in this step's batch: consecutive slices of a fresh permutation per epoch."""
+        """Rows of the pack in this step's batch: consecutive slices of a fresh permutation per epoch.
+
+        With `person_share` the batch begins with pairs of photos of one person. People are drawn, not
+        photos: the few whose album is thick would otherwise be all there is.
+        """
         n, k = len(self.packed), self.photos_per_batch
         if not self.augment:
-            rows = np.arange(step * k, min((step + 1) * k, n))
-        else:
-            places = np.arange(step * k, (step + 1) * k)
-            epochs = places // n
-            orders = {
-                e: np.random.default_rng([self.seed, 1, int(e)]).permutation(n) for e in np.unique(epochs)
-            }
-            rows = np.array([orders[e][p % n] for e, p in zip(epochs, places, strict=True)])
+            return np.repeat(np.arange(step * k, min((step + 1) * k, n)), self.config.duplicates)
+        pairs = round(k * self.config.person_share / 2) if len(self.with_several) else 0
+        alone = k - 2 * pairs
+        rows = self._shuffled(np.arange(n), step * alone, alone, stream=1)
+        if pairs:
+            people = self._shuffled(self.with_several, step * pairs, pairs, stream=5)
+            rng = np.random.default_rng([self.seed, 6, step])
+            couples = [rng.choice(self.albums[p], size=2, replace=False) for p in people]
+            rows = np.concatenate([*couples, rows])
         return np.repeat(rows, self.config.duplicates)
+
+    def _shuffled(self, pool: np.ndarray, start: int, count: int, *, stream: int) -> np.ndarray:
+        """`count` places from `start` on of the pool, shuffled anew each time it has been gone through."""
+        places = np.arange(start, start + count)
+        epochs = places // len(pool)
+        orders = {
+            e: np.random.default_rng([self.seed, stream, int(e)]).permutation(len(pool))
+            for e in np.unique(epochs)
+        }
+        chosen = [orders[e][p % len(pool)] for e, p in zip(epochs, places, strict=True)]
+        return pool[np.array(chosen, dtype=np.int64)]
+
+    def _people(self, rows: np.ndarray) -> Tensor:
+        return torch.from_numpy(self.person[rows])
 
     def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         config = self.config
@@ -199,7 +240,8 @@ class TwinSampler:
         index = torch.from_numpy(rows)
         if not self.config.occlude:
             zero = torch.zeros(len(rows))
-            return TwinBatch(clean, clean, face, face, points, zero, ["clean"] * len(rows), index)
+            family = ["clean"] * len(rows)
+            return TwinBatch(clean, clean, face, face, points, zero, family, index, self._people(rows))
         return self._occluded(step, clean, face, points, index)
 
     def _occluded(self, step: int, clean: Tensor, face: Tensor, points: Tensor, index: Tensor) -> TwinBatch:
@@ -217,5 +259,13 @@ class TwinSampler:
             other_images=clean.flip(0),
         ).sparing(clean, face, self.config.clean_share, generator)
         return TwinBatch(
-            clean, result.image, face, result.mask, points, result.coverage, result.family, index
+            clean,
+            result.image,
+            face,
+            result.mask,
+            points,
+            result.coverage,
+            result.family,
+            index,
+            self._people(index.numpy()),
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from occface_core.data.crop import CROP_SCALE, crop_image, square_from_box
 from occface_core.data.landmarks import landmark_box, points68
@@ -59,6 +59,11 @@ class PackedPhotos:
     def size(self) -> int:
         """Side P of the crops, pixels."""
         return int(self.images.shape[1])
+
+    def rows(self, chosen: Int[np.ndarray, "K"]) -> "PackedPhotos":
+        """A pack of some of the photos, in the order given."""
+        columns = {k: [getattr(self, k)[row] for row in chosen] for k in ("names", "identities", "labels")}
+        return replace(self, images=self.images[chosen], points=self.points[chosen], **columns)
 
 
 def points_box68(points: Float[np.ndarray, "L 2"]) -> Float[np.ndarray, "4"]:

@@ -34,6 +34,8 @@ class TrainConfig:
         code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
         synthetic_share: part of each batch that is rendered with exact truth.
         loss_weights: factors on top of the recipe's own weights, "shape=0,posed=2"; 0 switches a term off.
+        person_share: teacher: part of a batch's photos that comes as two photos of one person each, where
+            the photos say who is who.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
             estimates its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first half trains the segmenter.
@@ -83,6 +85,7 @@ class TrainConfig:
     occluder_family: str = "random"
     coverage: tuple[float, float] = (0.1, 0.6)
     clean_share: float = 0.2
+    person_share: float = 0.5
     duplicates: int = 4
     damior: str = ""
     focus_cycle: int = 120
@@ -111,7 +114,7 @@ class TrainConfig:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
             raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
-        for name in ("synthetic_share", "clean_share"):
+        for name in ("synthetic_share", "clean_share", "person_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         for name in ("duplicates", "devices", "log_every", "sheet_faces", "focus_cycle"):

@@ -48,14 +48,16 @@ def load_packed(config: TrainConfig, split: str, limit: int | None) -> PackedPho
 
 def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> TwinSampler:
     """Training batches for a recipe: its share of photos, occluded when the recipe asks for it."""
+    recipe = RECIPE_CLASSES[config.recipe]
     batch = BatchConfig(
         batch_size=config.photo_count,
         size=config.input_size,
-        occlude=RECIPE_CLASSES[config.recipe].occludes and config.occluders == "painted",
+        occlude=recipe.occludes and config.occluders == "painted",
         family=config.occluder_family,
         clean_share=config.clean_share,
         coverage=config.coverage,
         duplicates=config.duplicates if config.recipe == "diamor" else 1,
+        person_share=config.person_share if recipe.pairs_people else 0.0,
     )
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)
 

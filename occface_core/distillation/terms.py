@@ -7,11 +7,12 @@ out of a recipe without another copy of it.
 from occface_core.errors import ConfigError
 
 _PRIORS = ("prior_shape", "prior_albedo", "prior_expression", "prior_jaw", "prior_light")
-_FITTING = ("landmark", "eyes", "lips", "photometric", "mask", *_PRIORS)
+_EVIDENCE = ("evidence", "heat", "fused")
+_FITTING = ("landmark", "eyes", "lips", "photometric", "mask", *_EVIDENCE, *_PRIORS)
 _TRUTH = ("truth_shape", "truth_form", "truth_posed", "truth_albedo", "truth_light")
 _DAMIOR = (
     *("code", "shape", "posed", "landmark", "points", "eyes", "lips"),
-    *("texture", "photometric", "mask", "sigma", "evidence", "heat", "fused"),
+    *("texture", "photometric", "mask", "sigma", *_EVIDENCE),
     *_TRUTH,
 )
 # Kept by hand, so that a wrong name is refused before anything is loaded; a test compares it with them.

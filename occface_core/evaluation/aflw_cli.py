@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from occface_core.evaluation.cover_options import add_annotated_covers
 from occface_core.evaluation.landmarks_cli import (
     add_model_arguments,
     entry,
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fixed jaw points, as this set annotates them (default), or the visible outline",
     )
     add_model_arguments(parser)
+    add_annotated_covers(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "aflw": ("occface_core.evaluation.aflw_cli", "68-point error on AFLW2000-3D by yaw"),
     "segmentation": ("occface_core.pipeline.segmentation_cli", "visible-face masks against given ones"),
     "views": ("occface_core.evaluation.views_cli", "depth and shape of rendered faces from several sides"),
+    "people": ("occface_core.evaluation.people_cli", "agreement among several photos of one person"),
     "regions": ("occface_core.evaluation.region_cli", "errors of nose, mouth, forehead, cheek"),
     "report": ("occface_core.evaluation.report_cli", "one page of tables and figures from finished runs"),
     "throughput": ("occface_core.distillation.throughput_cli", "images per second of occluders and training"),

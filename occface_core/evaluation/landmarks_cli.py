@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from occface_core.evaluation.cover_options import add_annotated_covers
 from occface_core.evaluation.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -25,28 +26,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, required=True, help="photos with points.csv or landmarks.npz")
     parser.add_argument("--split", default="", help="shard prefix or sub-folder")
     add_model_arguments(parser)
+    add_annotated_covers(parser)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that every landmark benchmark has."""
+    """Options of every benchmark of networks in this process."""
     parser.add_argument(
         "--model", action="append", help="NAME or NAME=FILE; repeat (default teacher, student)"
     )
-    parser.add_argument(
-        "--occlude",
-        metavar="FAMILY",
-        help="also measure covered twins: random, irrational, empirical or one family",
-    )
-    parser.add_argument(
-        "--coverage",
-        type=float,
-        nargs=2,
-        default=(0.2, 0.5),
-        metavar=("LOW", "HIGH"),
-        help="share of the face the covers hide (default 0.2 0.5)",
-    )
-    parser.add_argument("--reference", default="teacher", help="network that places the covers")
-    parser.add_argument("--seed", type=int, default=0, help="of the covers (default 0)")
     parser.add_argument("--limit", type=int, default=None, help="first N photos only")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at once (default 32)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from occface_core.errors import ConfigError
+from occface_core.evaluation.cover_options import add_coverage
 
 if TYPE_CHECKING:  # heavy; imported only when the benchmark runs
     from occface_core.evaluation.occlusion_participants import Participants
@@ -45,14 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="network whose prediction on the clean photo is the reference of distances (default teacher)",
     )
     add("--family", default="random", help="occluder family or group (default random)")
-    add(
-        "--coverage",
-        type=float,
-        nargs=2,
-        default=(0.2, 0.5),
-        metavar=("LOW", "HIGH"),
-        help="share of the face to hide (default 0.2 0.5)",
-    )
+    add_coverage(parser)
     add(
         "--duplicates",
         type=int,

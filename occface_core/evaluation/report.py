@@ -27,6 +27,11 @@ _TABLES: Mapping[str, tuple[str, str]] = {
         "definitions; ± is the standard deviation over predictions.",
     ),
     "views": ("Several views", "Rendered people with exact truth, each view by itself."),
+    "people": (
+        "Several photos of one person",
+        "Root mean square distances to the person's mean and to everyone's; between: share of the variance "
+        "that lies between people; directions: in how many independent ways they differ.",
+    ),
 }
 _FIGURES: tuple[tuple[str, str, Callable[[OcclusionRun], bytes | None], str], ...] = (
     (

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from occface_core.errors import DataError
 from occface_core.evaluation.now_results import read_distances
 
-TABLES = ("landmarks", "aflw", "segmentation", "regions", "views")  # benchmarks that leave NAME.md, NAME.json
+# Benchmarks that leave NAME.md and NAME.json.
+TABLES = ("landmarks", "aflw", "segmentation", "regions", "views", "people")
 TEXT_COLUMNS = ("name", "family", "kind", "label", "age", "gender", "ethnicity")
 
 

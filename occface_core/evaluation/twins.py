@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, warp
+from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, number_people, warp
 from occface_core.data.packed import PackedPhotos
 from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
@@ -111,6 +111,7 @@ class EvaluationTwins:
             raise ConfigError(f"batch_size {batch_size} must be at least 1")
         self.packed, self.settings, self.batch_size = packed, settings, batch_size
         self.mean_points = mean_points
+        self._person, _ = number_people(packed.identities)
         still = BatchConfig(size=settings.size, scale_jitter=0, shift_jitter=0, roll_jitter=0)
         self._matrix = jitter_matrix(np.random.default_rng(0), still, packed.size)
         moved = packed.points[:, :468] @ self._matrix[:, :2].T + self._matrix[:, 2]
@@ -152,6 +153,7 @@ class EvaluationTwins:
             coverage=torch.cat([one.coverage for one in twin]),
             family=[one.family[0] for one in twin],
             index=torch.tensor(list(rows)),
+            person=torch.from_numpy(self._person[rows.start : rows.stop]),
             covers=tuple(pictures[1:]),
         )
 

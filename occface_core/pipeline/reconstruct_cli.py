@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=_positive, default=8, metavar="N", help="pictures at a time (default 8)"
     )
+    parser.add_argument(
+        "--one-person",
+        action="store_true",
+        help="the inputs show one person: one shape and skin for all, textures that fill each other's gaps",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     parser.add_argument("--overwrite", action="store_true", help="make again what is already there")
 
@@ -58,12 +63,16 @@ def run(args: argparse.Namespace) -> int:
     files = find_files(args.inputs, skip=args.out)
     refuse_shared_folder(files, args.out)
     boxes = BoxTable.read(args.boxes) if args.boxes else None
-    config = RunConfig(args.out, args.format, args.batch_size, args.overwrite, args.model, args.head)
+    config = RunConfig(
+        args.out, args.format, args.batch_size, args.overwrite, args.model, args.head, args.one_person
+    )
 
     def make():
+        from occface_core.pipeline.person import OnePerson
         from occface_core.pipeline.reconstructor import FaceReconstructor
 
-        return FaceReconstructor(args.model, args.head, args.device, batch_size=args.batch_size)
+        model = FaceReconstructor(args.model, args.head, args.device, batch_size=args.batch_size)
+        return OnePerson(model) if args.one_person else model
 
     runner = Runner(config, make, boxes)
     _work(runner, pictures(files), count_pictures(files))

@@ -1,7 +1,7 @@
 """From a photo to a 3D head: detect, crop, encode, pose, and carry everything back to the photo's pixels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -10,14 +10,15 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from occface_core.data.crop import CropTransform, check_box, crop_image, square_from_box
+from occface_core.data.crop import check_box, crop_image
 from occface_core.data.images import as_image
 from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceError, OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.pipeline.boxes import Box, BoxLike, as_box, refined_box
+from occface_core.pipeline.boxes import BoxLike, as_box
 from occface_core.pipeline.detection import Detection, FaceDetector
+from occface_core.pipeline.fitting import Fit, Target, pose_heads, refined, to_numpy
 from occface_core.pipeline.loading import (
     FaceNetwork,
     check_fit,
@@ -26,9 +27,9 @@ from occface_core.pipeline.loading import (
     resolve_head,
     resolve_network,
 )
+from occface_core.pipeline.person import agree, join_outputs, pick, share_textures
 from occface_core.pipeline.projection import blend_texture, gather_evidence
 from occface_core.pipeline.types import Reconstruction
-from occface_core.rendering.cameras import to_pixels, weak_perspective
 from occface_core.rendering.uv import UvLookup, uv_lookup
 
 __all__ = ["FaceReconstructor", "Reconstruction"]
@@ -46,35 +47,6 @@ class Detector(Protocol):
     """What the reconstructor needs of a face detector."""
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> list[Detection]: ...
-
-
-@dataclass(frozen=True)
-class _Target:
-    """One photo on its way: the face's box and what is known about it."""
-
-    image: UInt8[np.ndarray, "H W 3"]
-    box: Box
-    score: float | None
-    notes: tuple[str, ...]
-
-    scale: float
-
-    @property
-    def crop(self) -> CropTransform:
-        return square_from_box(self.box, self.scale)
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Heads fitted to a batch of crops; pixel coordinates are those of the crop, `size` pixels wide."""
-
-    output: EncoderOutput
-    verts: Float[Tensor, "B V 3"]
-    neutral: Float[Tensor, "B V 3"]
-    verts_px: Float[Tensor, "B V 3"]
-    landmarks_px: Float[Tensor, "B 68 3"]
-    now7: Float[Tensor, "B 7 3"]
-    size: int
 
 
 class FaceReconstructor:
@@ -153,28 +125,78 @@ class FaceReconstructor:
             One entry per photo, in order: its reconstruction, or the error that one photo raised. A bad photo
             never stops the others.
         """
+        results, targets = self._targets(images, boxes)
+        order = list(targets)
+        for start in range(0, len(order), self.batch_size):
+            part = order[start : start + self.batch_size]
+            placed, fit = self._placed([targets[i] for i in part], refine)
+            results.update({n: self._assemble(placed[i], fit, i) for i, n in enumerate(part)})
+        return [results[i] for i in range(len(images))]
+
+    def reconstruct_person(
+        self,
+        images: Sequence[np.ndarray],
+        *,
+        boxes: Sequence[BoxLike | None] | None = None,
+        refine: bool | None = None,
+    ) -> list[Reconstruction | OccFaceError]:
+        """Reconstruct several photos of one person; arguments as in `reconstruct_batch`.
+
+        Shape and albedo are agreed on (`occface_core.pipeline.person`), and what one photo's texture lacks
+        comes from the others. Sigma is per region that of the photo which is surest: combining makes it no
+        larger.
+
+        Returns:
+            As in `reconstruct_batch`. Photos that fail take no part.
+        """
+        results, targets = self._targets(images, boxes)
+        order, placed, outputs = list(targets), [], []
+        for start in range(0, len(order), self.batch_size):
+            chosen = [targets[i] for i in order[start : start + self.batch_size]]
+            some, fit = self._placed(chosen, refine)
+            placed += some
+            outputs.append(fit.output)
+        if outputs:
+            results.update(zip(order, self._agreed(placed, join_outputs(outputs)), strict=True))
+        return [results[i] for i in range(len(images))]
+
+    @torch.inference_mode()
+    def _agreed(self, targets: list[Target], output: EncoderOutput) -> list[Reconstruction | OccFaceError]:
+        heads: list[Reconstruction | OccFaceError] = [self._unusable() for _ in targets]
+        good = output.code.isfinite().all(dim=1).nonzero()[:, 0].tolist()
+        if not good:
+            return heads
+        config = self.encoder.config
+        joint = agree(pick(output, good), self.head, config.sigma_regions, self.encoder.layout)
+        fit = pose_heads(joint, self.head, config.input_size)
+        notes = (f"shape and skin agreed over {len(good)} photos",) if len(good) > 1 else ()
+        for place, i in enumerate(good):
+            target = replace(targets[i], notes=(*targets[i].notes, *notes))
+            heads[i] = self._assemble(target, fit, place)
+        shared = iter(share_textures([head for head in heads if isinstance(head, Reconstruction)]))
+        return [next(shared) if isinstance(head, Reconstruction) else head for head in heads]
+
+    def _targets(
+        self, images: Sequence[np.ndarray], boxes: Sequence[BoxLike | None] | None
+    ) -> tuple[dict[int, Reconstruction | OccFaceError], dict[int, Target]]:
+        """Faces to fit, and the errors of photos that have none, by the photos' numbers."""
         if boxes is not None and len(boxes) != len(images):
             raise BoxError(f"{len(boxes)} boxes for {len(images)} images; give one (or None) for each")
-        results: dict[int, Reconstruction | OccFaceError] = {}
-        targets: dict[int, _Target] = {}
+        errors: dict[int, Reconstruction | OccFaceError] = {}
+        targets: dict[int, Target] = {}
         for i, image in enumerate(images):
             try:
                 targets[i] = self._target(image, None if boxes is None else boxes[i])
             except OccFaceError as error:
-                results[i] = error
-        order = list(targets)
-        for start in range(0, len(order), self.batch_size):
-            part = order[start : start + self.batch_size]
-            fitted = self._reconstruct_targets([targets[i] for i in part], refine)
-            results.update(zip(part, fitted, strict=True))
-        return [results[i] for i in range(len(images))]
+                errors[i] = error
+        return errors, targets
 
-    def _target(self, image: np.ndarray, box: BoxLike | None) -> _Target:
+    def _target(self, image: np.ndarray, box: BoxLike | None) -> Target:
         pixels = as_image(image)
         if box is not None:
             given = as_box(box)
             check_box(given, *pixels.shape[:2])
-            return _Target(pixels, given, None, (), self.encoder.config.crop_scale)
+            return Target(pixels, given, None, (), self.encoder.config.crop_scale)
         found = self.detector.detect(pixels)
         if not found:
             raise NoFaceError(
@@ -182,69 +204,51 @@ class FaceReconstructor:
             )
         best = max(found, key=lambda item: float(np.prod(item.box[2:] - item.box[:2])))
         notes = (f"{len(found)} faces were found; the largest was taken",) if len(found) > 1 else ()
-        return _Target(pixels, best.box.astype(np.float64), best.score, notes, self.encoder.config.crop_scale)
+        return Target(pixels, best.box.astype(np.float64), best.score, notes, self.encoder.config.crop_scale)
 
     @torch.inference_mode()
-    def _reconstruct_targets(
-        self, targets: list[_Target], refine: bool | None
-    ) -> list[Reconstruction | OccFaceError]:
+    def _placed(self, targets: list[Target], refine: bool | None) -> tuple[list[Target], Fit]:
+        """The fits of a batch, and the targets with the crops they were made from."""
         fit = self._fit(targets)
         second = [t.score is not None if refine is None else refine for t in targets]
-        if any(second):
-            targets = [
-                _refined(t, fit, i) if wanted else t
-                for i, (t, wanted) in enumerate(zip(targets, second, strict=True))
-            ]
-            fit = self._fit(targets)
-        return [self._assemble(target, fit, i) for i, target in enumerate(targets)]
+        if not any(second):
+            return targets, fit
+        wanted = enumerate(zip(targets, second, strict=True))
+        targets = [refined(target, fit, i) if again else target for i, (target, again) in wanted]
+        return targets, self._fit(targets)
 
-    def _fit(self, targets: list[_Target]) -> _Fit:
+    def _fit(self, targets: list[Target]) -> Fit:
         """Encode the targets' crops and pose the heads, in crop pixels."""
         size = self.encoder.config.input_size
         crops = np.stack([crop_image(t.image, t.crop, size) for t in targets])
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        output = self.encoder(batch)
-        params = output.params
-        posed = self.head(params.betas, params.expression, params.pose).verts
-        neutral = self.head.neutral(params.betas)
-        points = self.head.landmarks(posed, "68", global_pose=params.pose[:, :3])
-        return _Fit(
-            output=output,
-            verts=posed,
-            neutral=neutral,
-            verts_px=to_pixels(weak_perspective(posed, params.camera), size),
-            landmarks_px=to_pixels(weak_perspective(points, params.camera), size),
-            now7=self.head.landmarks(neutral, "now7"),
-            size=size,
-        )
+        return pose_heads(self.encoder(batch), self.head, size)
 
-    def _assemble(self, target: _Target, fit: _Fit, i: int) -> Reconstruction | OccFaceError:
+    def _assemble(self, target: Target, fit: Fit, i: int) -> Reconstruction | OccFaceError:
         """Carry fit number `i` back to its photo."""
         output, crop = fit.output, target.crop
-        code = _numpy(output.code[i])
-        verts_px = _numpy(fit.verts_px[i])
+        code = to_numpy(output.code[i])
+        verts_px = to_numpy(fit.verts_px[i])
         if not (np.isfinite(code).all() and np.isfinite(verts_px).all()):
-            return CheckpointError(
-                f"network {self.model_name} answered with NaN or infinite values; its weights are unusable"
-            )
+            return self._unusable()
         verts_image = crop.inverse(verts_px, fit.size).astype(np.float32)
-        crop_mask = None if output.mask_logits is None else _numpy(output.mask_logits[i, 0].sigmoid())
+        crop_mask = None if output.mask_logits is None else to_numpy(output.mask_logits[i, 0].sigmoid())
         notes = target.notes
         if crop_mask is None:
             notes += ("this network predicts no occlusion: face_mask is the whole face as rendered",)
         albedo = None
         if self.albedo_model is not None:
-            albedo = _numpy(self.albedo_model.texture(output.params.albedo[i : i + 1])[0].permute(1, 2, 0))
+            albedo = to_numpy(self.albedo_model.texture(output.params.albedo[i : i + 1])[0].permute(1, 2, 0))
         lookup = self._texture_layout(None if albedo is None else albedo.shape[0])
         seen = gather_evidence(target.image, verts_image, crop, crop_mask, self.head, lookup=lookup)
         head = self.head
         return Reconstruction(
-            verts=_numpy(fit.verts[i]),
-            verts_neutral=_numpy(fit.neutral[i]),
+            verts=to_numpy(fit.verts[i]),
+            verts_neutral=to_numpy(fit.neutral[i]),
             verts_image=verts_image,
             faces=head.faces.cpu().numpy().astype(np.int32),
-            landmarks68_2d=crop.inverse(_numpy(fit.landmarks_px[i, :, :2]), fit.size).astype(np.float32),
-            landmarks_now7=_numpy(fit.now7[i]),
+            landmarks68_2d=crop.inverse(to_numpy(fit.landmarks_px[i, :, :2]), fit.size).astype(np.float32),
+            landmarks_now7=to_numpy(fit.now7[i]),
             face_mask=seen.face_mask,
             vertex_visibility=seen.vertex_visibility,
             code=code,
@@ -262,9 +266,14 @@ class FaceReconstructor:
             albedo=albedo,
             texture=blend_texture(seen, albedo),
             texture_visibility=seen.texture_visibility,
-            uv=None if head.uv is None else _numpy(head.uv),
+            uv=None if head.uv is None else to_numpy(head.uv),
             uv_faces=None if head.uv_faces is None else head.uv_faces.cpu().numpy(),
             notes=notes,
+        )
+
+    def _unusable(self) -> CheckpointError:
+        return CheckpointError(
+            f"network {self.model_name} answered with NaN or infinite values; its weights are unusable"
         )
 
     def _texture_layout(self, size: int | None) -> UvLookup | None:
@@ -279,22 +288,7 @@ class FaceReconstructor:
         if output.log_sigma is None:
             return None
         names = self.encoder.config.sigma_regions
-        weights = np.stack([_numpy(region_weight(self.head, name)) for name in names])
+        weights = np.stack([to_numpy(region_weight(self.head, name)) for name in names])
         total = weights.sum(axis=0)
-        mixed = _numpy(output.log_sigma[i].exp()) @ weights
+        mixed = to_numpy(output.log_sigma[i].exp()) @ weights
         return np.where(total > 1e-3, mixed / np.maximum(total, 1e-3), np.nan).astype(np.float32)
-
-
-def _refined(target: _Target, fit: _Fit, i: int) -> _Target:
-    """The same photo with the box of the landmarks found at first, if that is sane."""
-    points = target.crop.inverse(_numpy(fit.landmarks_px[i, :, :2]), fit.size)
-    box = refined_box(target.box, points)
-    if box is None:
-        return replace(
-            target, notes=(*target.notes, "the fit strayed from the detected face; check it by eye")
-        )
-    return replace(target, box=box)
-
-
-def _numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().float().cpu().numpy()

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from occface_core.errors import OccFaceError
+from occface_core.errors import ConfigError, OccFaceError
 from occface_core.pipeline.export import save_reconstruction
 from occface_core.pipeline.inputs import BoxTable, Picture
 from occface_core.pipeline.manifest import OK, Manifest, Row, status_of
@@ -19,6 +19,8 @@ from occface_core.pipeline.types import Reconstruction
 log = logging.getLogger(__name__)
 # Pixels kept in memory at once (three bytes each); reached before the batch is full only by large photos.
 MAX_PENDING_PIXELS = 120_000_000
+# All photos of one person must be in memory together: 1.5 GB.
+MAX_PERSON_PIXELS = 500_000_000
 
 
 @runtime_checkable
@@ -40,6 +42,8 @@ class RunConfig:
         batch_size: Pictures per call of the reconstructor.
         overwrite: Make results again that are already there.
         model, head: As asked for; results made with others are reported, not silently kept.
+        one_person: The pictures show one person and go to the reconstructor all at once; every result depends
+            on all of them, so all are made again.
     """
 
     out: Path
@@ -48,6 +52,7 @@ class RunConfig:
     overwrite: bool = False
     model: str = "student"
     head: str = "open"
+    one_person: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Runner:
         try:
             for picture in pictures:
                 name = self._name(picture)
-                if not self.config.overwrite and self._is_done(picture, name):
+                if not (self.config.overwrite or self.config.one_person) and self._is_done(picture, name):
                     self.skipped += 1
                     yield self._record(self.manifest.earlier(picture.label) or Row(picture.label, OK))
                     continue
@@ -114,6 +119,14 @@ class Runner:
 
     def _full(self, pending: list[_Pending]) -> bool:
         pixels = sum(item.pixels.shape[0] * item.pixels.shape[1] for item in pending)
+        if self.config.one_person:
+            if pixels > MAX_PERSON_PIXELS:
+                raise ConfigError(
+                    f"'{pending[-1].picture.label}' is photo {len(pending)} of one person, and together they "
+                    f"have {pixels / 1e6:.0f} million pixels ({MAX_PERSON_PIXELS / 1e6:.0f} fit); give fewer "
+                    "or smaller ones"
+                )
+            return False
         return len(pending) >= self.config.batch_size or pixels >= MAX_PENDING_PIXELS
 
     def _record(self, row: Row) -> Row:

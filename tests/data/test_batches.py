@@ -13,6 +13,7 @@ from occface_core.data.batches import (
     TwinSampler,
     colour_jitter,
     jitter_matrix,
+    number_people,
     warp,
 )
 from occface_core.data.landmarks import landmark_box, mirror_pairs
@@ -58,6 +59,8 @@ def assert_equal(a: TwinBatch, b: TwinBatch) -> None:
         ({"coverage": (0.0, 1.1)}, "increasing pair"),
         ({"batch_size": 6, "duplicates": 4}, "not a multiple of duplicates 4"),
         ({"duplicates": 0}, "duplicates 0"),
+        ({"person_share": -0.1}, r"person_share -0\.1"),
+        ({"person_share": 0.5, "duplicates": 2}, "several photos of a person or duplicates"),
     ],
 )
 def test_bad_settings_are_refused(changes: dict, message: str) -> None:
@@ -210,3 +213,39 @@ def test_landmarks_follow_the_face(make) -> None:
         assert float(columns.max()) <= x1
         assert y0 - 1 <= float(rows.min())
         assert float(rows.max()) <= y1
+
+
+def test_pairs_show_one_person_twice_and_the_rest_goes_through_all_photos(
+    packed: PackedPhotos, mean_points: Tensor
+) -> None:
+    # Six people with two photos, but one of them nameless: those two are nobody's pair.
+    names = ["" if name == "person 3" else name for name in packed.identities]
+    mirror = mirror_pairs(mean_points.numpy())
+    config = BatchConfig(batch_size=6, size=64, person_share=0.7)
+    sampler = TwinSampler(
+        replace(packed, identities=names), config, seed=1, mirror=mirror, mean_points=mean_points
+    )
+    paired, alone = [], []
+    for step in range(10):
+        rows = sampler.indices(step)
+        assert np.array_equal(rows, sampler.indices(step))
+        person = sampler[step].person if step == 0 else torch.from_numpy(sampler.person[rows])
+        assert person[0] == person[1]
+        assert person[2] == person[3]
+        assert rows[0] != rows[1]
+        paired += [names[row] for row in rows[:4]]
+        alone += rows[4:].tolist()
+    assert sorted(set(paired)) == [f"person {i}" for i in (0, 1, 2, 4, 5)]
+    assert sorted(set(alone)) == list(range(12))  # 20 places: one round and a part
+    assert sorted(alone[:12]) == list(range(12))
+
+
+def test_without_names_there_are_no_pairs(packed: PackedPhotos, make) -> None:
+    plain = make().indices(2)
+    nameless = make(replace(SMALL, person_share=1.0))
+    nameless.with_several = np.array([], dtype=int)
+    assert np.array_equal(nameless.indices(2), plain)
+    numbers, albums = number_people(["", "b", "", "b"])
+    assert numbers[0] != numbers[2]
+    assert numbers[1] == numbers[3]
+    assert sorted(map(len, albums)) == [1, 1, 2]

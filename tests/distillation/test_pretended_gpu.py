@@ -90,7 +90,9 @@ def test_losses_stay_on_one_device(open_head, small_albedo, name: str) -> None:
         recipe.scene = pretend_attributes(scene)
         images, masks = (4, 3, SIZE, SIZE), (4, 1, SIZE, SIZE)
         truth = FaceParameters.from_code(empty(2, 236))
-        twin = Twin(empty(*images), empty(*images), empty(*masks), empty(*masks), empty(4, 468, 2), 2, truth)
+        pixels = [empty(*images), empty(*images), empty(*masks), empty(*masks)]
+        person = torch.zeros(2, dtype=torch.long, device="cuda")
+        twin = Twin(*pixels, empty(4, 468, 2), 2, truth, person)
         losses = recipe.losses(pretend(network), twin, 0.5)
         assert losses
         for term, value in losses.items():

@@ -49,5 +49,5 @@ def test_only_recipes_that_train_evidence_get_it(scene: Scene) -> None:
     assert torch.equal(student.evidence.index, points_to_find(prior, 60))
     assert student.evidence.index[:51].tolist() == list(IBUG68_FROM_MEDIAPIPE[17:])
     assert torch.equal(student.evidence.basis, prior.basis)
-    assert make_model(TrainConfig(recipe="teacher"), None, prior).evidence is None
+    assert make_model(TrainConfig(recipe="learner"), None, prior).evidence is None
     assert make_model(TrainConfig(recipe="damior", evidence_points=0), None, prior).evidence is None

@@ -19,6 +19,7 @@ from occface_core.distillation.recipes import (
     LearnerRecipe,
     TeacherRecipe,
     Twin,
+    exchanged,
     join,
     truth_losses,
 )
@@ -209,3 +210,31 @@ def test_focus_sees_stripes_of_the_colour_of_skin(scene: Scene, twin: Twin, stud
 def test_focus_needs_a_teacher(scene: Scene) -> None:
     with pytest.raises(ValueError, match="teacher"):
         FocusRecipe(CONFIG, scene)
+
+
+def test_photos_of_one_person_exchange_who_they_are_and_nothing_else(scene: Scene) -> None:
+    generator = torch.Generator().manual_seed(5)
+    params = SyntheticFaces(scene.head, scene.albedo, SIZE).sample(7, generator=generator).params
+    swapped = exchanged(params, torch.tensor([4, 9, 4, 1, 9]))  # the last two are renders
+    order = torch.tensor([2, 4, 0, 3, 1, 5, 6])
+    for name, value in vars(params).items():
+        moved = name in ("betas", "albedo")
+        assert torch.equal(getattr(swapped, name), value[order] if moved else value), name
+
+
+def test_the_teacher_is_judged_by_the_other_photos_landmarks(scene: Scene, twin: Twin) -> None:
+    """Shape reaches the landmark loss of the partner only; without names, of its own photo only."""
+    params = exact(twin, 6).params
+    betas = params.betas.clone().requires_grad_(True)
+    pairs = replace(twin, person=torch.tensor([3, 3, 8, 8]))
+
+    def gradient(seen: Twin, config: TrainConfig) -> Tensor:
+        out = replace(exact(twin, 6), params=params.replace(betas=betas))
+        loss = TeacherRecipe(config, scene).losses(lambda _: out, seen, 0.0)["landmark"][0]
+        return torch.autograd.grad(loss, betas)[0].abs().sum(1)
+
+    assert gradient(pairs, CONFIG).gt(0).tolist() == [False, True, False, False, False, False]
+    alone = replace(twin, person=None)
+    own = [True, False, False, False, False, False]
+    assert gradient(alone, CONFIG).gt(0).tolist() == own
+    assert gradient(pairs, CONFIG.replace(person_share=0.0)).gt(0).tolist() == own

@@ -37,6 +37,7 @@ def twin(scene: Scene) -> Twin:
         torch.zeros(2),
         ["clean", "clean"],
         torch.arange(2),
+        torch.arange(2),
     )
     return join(photo, drawn, None, SIZE)
 

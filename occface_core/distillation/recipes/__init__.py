@@ -1,6 +1,6 @@
 """The recipes: each turns one batch into named losses; one trainer runs them all."""
 
-from occface_core.distillation.recipes.common import Losses, Predict, Twin, join, truth_losses
+from occface_core.distillation.recipes.common import Losses, Predict, Twin, exchanged, join, truth_losses
 from occface_core.distillation.recipes.damior import DamiorRecipe
 from occface_core.distillation.recipes.diamor import DiamorRecipe
 from occface_core.distillation.recipes.focus import FocusRecipe
@@ -31,6 +31,7 @@ __all__ = [
     "Recipe",
     "TeacherRecipe",
     "Twin",
+    "exchanged",
     "join",
     "truth_losses",
 ]

@@ -11,9 +11,16 @@ from torch import Tensor
 from occface_core.data.batches import TwinBatch
 from occface_core.data.synthetic import SyntheticBatch
 from occface_core.distillation.scene import Decoded, Scene
-from occface_core.losses import form_distance_mm, sample_at, vertex_distance_mm, vertex_photometric_loss
+from occface_core.losses import (
+    form_distance_mm,
+    landmark_loss,
+    sample_at,
+    vertex_distance_mm,
+    vertex_photometric_loss,
+)
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
+from occface_core.networks.evidence import Evidence, evidence_nll, heatmap_divergence
 
 Losses = dict[str, Tensor]
 Predict = Callable[[Tensor], EncoderOutput]
@@ -24,6 +31,7 @@ class Recipe:
 
     needs_teacher = False
     occludes = False
+    pairs_people = False  # whether it learns from several photos of one person
     step = 0  # set by the trainer
     autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
 
@@ -35,7 +43,7 @@ class Twin:
     Attributes:
         clean, occluded: (B,3,S,S). visible: (B,1,S,S) face skin left visible; face: before occlusion.
         points: (B,468,2) landmarks in [-1,1]. truth: exact parameters of the last `count - photos` images.
-        photos: how many leading images are photographs.
+        photos: how many leading images are photographs. person: (photos,) who is on them, as numbers.
     """
 
     clean: Tensor
@@ -45,6 +53,7 @@ class Twin:
     points: Tensor
     photos: int
     truth: FaceParameters | None
+    person: Tensor | None = None
 
 
 def join(
@@ -69,7 +78,26 @@ def join(
         points * (2.0 / size) - 1.0,
         0 if photo is None else len(photo.clean),
         None if synthetic is None else synthetic.params,
+        None if photo is None else photo.person,
     )
+
+
+def exchanged(params: FaceParameters, person: Tensor) -> FaceParameters:
+    """Parameters with which every photo is explained by another photo of the same person.
+
+    DECA's shape consistency (Feng et al., SIGGRAPH 2021), for albedo as well: what one photo says of the
+    person must explain the other. What is of the moment stays: expression, pose, camera, light. A photo
+    without a partner keeps its own.
+
+    Args:
+        params: of a batch that begins with the photos. person: (P,) who is on them.
+    """
+    place = torch.arange(len(params.betas), device=person.device)
+    own = place[: len(person)]
+    others = (person[:, None] == person[None, :]) & (own[:, None] != own[None, :])
+    source = torch.where(others.any(1), others.int().argmax(1), own)
+    source = torch.cat([source, place[len(person) :]])
+    return params.replace(betas=params.betas[source], albedo=params.albedo[source])
 
 
 def truth_losses(scene: Scene, out: EncoderOutput, decoded: Decoded, twin: Twin) -> Losses:
@@ -88,6 +116,15 @@ def truth_losses(scene: Scene, out: EncoderOutput, decoded: Decoded, twin: Twin)
         "truth_posed": 0.01 * mm_posed,
         "truth_albedo": 0.02 * tex,
         "truth_light": 0.02 * light,
+    }
+
+
+def evidence_losses(scene: Scene, evidence: Evidence, twin: Twin) -> Losses:
+    """Landmarks found one by one: each find, its whole heatmap, and the completed face."""
+    return {
+        "evidence": 0.1 * evidence_nll(evidence, twin.points),
+        "heat": 0.1 * heatmap_divergence(evidence, twin.points),
+        "fused": 4.0 * landmark_loss(evidence.fused, twin.points, scene.landmark_weights),
     }
 
 

@@ -15,6 +15,7 @@ from occface_core.distillation.recipes.common import (
     Losses,
     Predict,
     Twin,
+    evidence_losses,
     mask_bce,
     photometric,
     truth_losses,
@@ -30,7 +31,6 @@ from occface_core.losses import (
 )
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.networks.evidence import evidence_nll, heatmap_divergence
 
 
 class DamiorRecipe(LearnerRecipe):
@@ -69,9 +69,7 @@ class DamiorRecipe(LearnerRecipe):
             error = region_rms_mm(decoded.neutral, goal.neutral, scene.regions)
             losses["sigma"] = 0.02 * uncertainty_nll(error, out.log_sigma)
         if out.evidence is not None:
-            losses["evidence"] = 0.1 * evidence_nll(out.evidence, twin.points)
-            losses["heat"] = 0.1 * heatmap_divergence(out.evidence, twin.points)
-            losses["fused"] = 4.0 * landmark_loss(out.evidence.fused, twin.points, scene.landmark_weights)
+            losses |= evidence_losses(scene, out.evidence, twin)
         return losses | truth_losses(scene, out, decoded, twin)
 
     def texture_loss(self, params: FaceParameters, target: FaceParameters) -> Tensor:

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.recipes.common import Losses, Predict, Recipe, Twin, mask_bce, photometric
+from occface_core.distillation.recipes.common import (
+    Losses,
+    Predict,
+    Recipe,
+    Twin,
+    evidence_losses,
+    mask_bce,
+    photometric,
+)
 from occface_core.distillation.recipes.teacher import PRIOR_WEIGHTS
 from occface_core.distillation.scene import Decoded, Scene
 from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
@@ -113,4 +121,6 @@ class FocusRecipe(Recipe):
         losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v for k, v in prior.items()}
         if out.mask_logits is not None:
             losses["mask"] = 0.3 * mask_bce(out.mask_logits, mask)
+        if out.evidence is not None:
+            losses |= evidence_losses(scene, out.evidence, twin)
         return losses

@@ -32,6 +32,8 @@ MULTI_VIEW_WEIGHT = 1.0
 class MultiviewRecipe(TeacherRecipe):
     """Teacher's terms plus consistency among the views of each face; views lie next to each other."""
 
+    pairs_people = False  # the paper's views are the renders
+
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
         """Named, weighted, per-image losses."""
         out = predict(twin.clean)

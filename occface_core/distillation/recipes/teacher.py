@@ -1,8 +1,11 @@
 """teacher: the Occlusion Frail Trainer (OFT) of DAMIOR (Tiwari et al., IVC 2023).
 
-Landmarks, photometric term and priors on clean photos, exact truth on synthetic renders, in the spirit of
-DECA's coarse stage (Feng et al., SIGGRAPH 2021). It never sees an occluder.
+Landmarks, photometric term and priors on clean photos, exact truth on synthetic renders, agreement among
+photos of one person, in the spirit of DECA's coarse stage (Feng et al., SIGGRAPH 2021). It never sees an
+occluder.
 """
+
+from dataclasses import replace
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.distillation.config import TrainConfig
@@ -11,6 +14,8 @@ from occface_core.distillation.recipes.common import (
     Predict,
     Recipe,
     Twin,
+    evidence_losses,
+    exchanged,
     mask_bce,
     photometric,
     truth_losses,
@@ -24,12 +29,14 @@ from occface_core.losses import (
 )
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 
-PRIOR_WEIGHTS = {"shape": 0.006, "albedo": 0.006, "expression": 0.06, "jaw": 0.02, "light": 0.002}
+PRIOR_WEIGHTS = {"shape": 0.003, "albedo": 0.003, "expression": 0.06, "jaw": 0.02, "light": 0.002}
 ASYMMETRY_WEIGHT = 0.05
 
 
 class TeacherRecipe(Recipe):
     """Self-supervised fitting of clean photos, plus exact truth on renders."""
+
+    pairs_people = True
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         self.config, self.scene = config, scene
@@ -37,6 +44,8 @@ class TeacherRecipe(Recipe):
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
         """Named, weighted, per-image losses; `progress` runs from 0 to 1."""
         out = predict(twin.clean)
+        if twin.person is not None and self.config.person_share:
+            out = replace(out, params=exchanged(out.params, twin.person))
         decoded = self.scene.decode(out.params)
         return self.terms(out, decoded, twin, progress) | truth_losses(self.scene, out, decoded, twin)
 
@@ -61,4 +70,6 @@ class TeacherRecipe(Recipe):
             )
         if out.mask_logits is not None:
             losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.face)
+        if out.evidence is not None:
+            losses |= evidence_losses(scene, out.evidence, twin)
         return losses

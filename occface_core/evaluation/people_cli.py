@@ -1,0 +1,78 @@
+"""`benchmark people`: how much shape and albedo differ between photos of one person, and between people."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from occface_core.evaluation.cover_options import add_coverage
+from occface_core.evaluation.landmarks_cli import add_model_arguments, load_models, write
+
+if TYPE_CHECKING:
+    from occface_core.evaluation.people import PersonSpread
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `benchmark people`."""
+    add = parser.add_argument
+    add("--images", type=Path, required=True, help="photos with 468 landmarks and identities (docs/data.md)")
+    add("--split", default="dev", help="shard prefix or sub-folder (default dev)")
+    add("--family", default="random", help="occluder family or group of the covered twins (default random)")
+    add_coverage(parser)
+    add("--seed", type=int, default=0, help="of the covers (default 0)")
+    add("--cache", type=Path, default=Path("runs/cache"))
+    add_model_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, write OUT/people.json and OUT/people.md."""
+    from tqdm import tqdm
+
+    from occface_core.data.batches import number_people
+    from occface_core.data.packed import cached_pack
+    from occface_core.data.photos import load_photo_set
+    from occface_core.evaluation.people import evaluate_people, with_several_photos
+    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
+    from occface_core.morphable.albedo import AlbedoModel
+    from occface_core.morphable.head_model import HeadModel
+
+    packed = cached_pack(load_photo_set(args.images, split=args.split), args.cache, limit=args.limit)
+    packed = packed.rows(with_several_photos(packed))
+    person, albums = number_people(packed.identities)
+    models, head = load_models(args.model), HeadModel.load()
+    size = max(model.config.input_size for model in models.values())
+    settings = TwinSettings(size, args.family, tuple(args.coverage), seed=args.seed)
+    mean_points = head.landmarks(head.v_template[None], "468")[0]
+    result = evaluate_people(
+        models,
+        EvaluationTwins(packed, settings, mean_points=mean_points, batch_size=args.batch_size),
+        person,
+        head,
+        AlbedoModel.load(),
+        progress=lambda steps: tqdm(steps, unit="batch"),
+    )
+    summary = {name: {key: asdict(value) for key, value in row.items()} for name, row in result.items()}
+    lines = [*table(result), "", f"{len(packed)} photos of {len(albums)} people."]
+    write(args.out, "people", {"photos": len(packed), "people": len(albums), "summary": summary}, lines)
+    tqdm.write("\n".join(lines))
+    return 0
+
+
+def table(result: "dict[str, dict[str, PersonSpread]]") -> list[str]:
+    """Markdown lines, one row per network and view."""
+    lines = [
+        "| network, input | shape mm: one person | all | between people % | directions "
+        "| albedo: one person | all | between people % | directions |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in result.items():
+        shape, albedo = row["shape_mm"], row["albedo"]
+        cells = [f"{shape.within:.2f}", f"{shape.total:.2f}", _percent(shape), f"{shape.directions:.1f}"]
+        cells += [f"{albedo.within:.4f}", f"{albedo.total:.4f}", _percent(albedo), f"{albedo.directions:.1f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _percent(spread: "PersonSpread") -> str:
+    low, high = spread.share_ci95
+    return f"{100 * spread.share:.1f} [{100 * low:.1f}, {100 * high:.1f}]"

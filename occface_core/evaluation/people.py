@@ -22,6 +22,8 @@ from occface_core.evaluation.twins import views_of
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 
+Answers = Mapping[str, Float[np.ndarray, "N D"]]
+MOST = 3  # photos of a person taken together
 _AXES = 60  # principal axes kept; they hold all but a thousandth of the variance
 
 
@@ -119,47 +121,68 @@ def _directions(
     return float(eigenvalues.sum() ** 2 / max((eigenvalues**2).sum(), 1e-30))
 
 
+def distance_to_person(
+    values: Float[np.ndarray, "N D"],
+    reference: Float[np.ndarray, "N D"],
+    person: Int[np.ndarray, "N"],
+    photos: int,
+) -> Float[np.ndarray, "P"]:
+    """How far the mean over a few photos of a person is from the person as other photos show them.
+
+    Of everyone with `2 * MOST` photos or more, the first half is the reference (mean of `reference`), and the
+    first `photos` of the rest are tried. One value per such person, root mean square.
+    """
+    result = []
+    for number in np.unique(person):
+        rows = np.flatnonzero(person == number)
+        if len(rows) >= 2 * MOST:
+            others, own = rows[: len(rows) // 2], rows[len(rows) // 2 :][:photos]
+            result.append(np.linalg.norm(values[own].mean(0) - reference[others].mean(0)))
+    return np.array(result, dtype=np.float64)
+
+
 @torch.no_grad()
-def evaluate_people(
+def describe(
     models: Mapping[str, Encoder],
     twins: Batches,
-    person: Int[np.ndarray, "N"],
     head: HeadModel,
     albedo: AlbedoModel,
     *,
     progress: Callable[[Iterable], Iterable] = iter,
-) -> dict[str, dict[str, PersonSpread]]:
-    """Spread of shape (mm, size removed) and of albedo (values in [0,1]) over photos of one person.
+) -> dict[str, Answers]:
+    """Shape without size (mm) and albedo (values in [0,1]) of every photo, as weighted vectors over the face.
 
     Args:
         models: name -> network.
-        twins: photos and their covered twins, in the order of `person`.
-        person: who is on each photo.
+        twins: photos and their covered twins.
         head, albedo: the face model the networks predict.
         progress: wraps the batches.
 
     Returns:
-        Per network and view ("teacher, clean", "teacher, covered"): `shape_mm` and `albedo`.
+        Per network and view ("teacher, clean", "teacher, covered"), and for "mean head": (N,D) each of
+        `shape_mm` and `albedo`, their squared lengths mean squares over the face.
     """
     weight = head.regions["face"]
     inside = weight > 0.5
     scale = (weight[inside] / weight[inside].sum()).sqrt()[:, None]
     size = float(_radius(head.v_template, weight))
-    answers: dict[str, dict[str, list[np.ndarray]]] = {}
+    parts: dict[str, dict[str, list[np.ndarray]]] = {}
+
+    def add(name: str, neutral: Tensor, colour: Tensor) -> None:
+        row = parts.setdefault(name, {"shape_mm": [], "albedo": []})
+        shape = without_size(neutral, weight, size)[:, inside] * MM
+        for key, value in (("shape_mm", shape), ("albedo", colour[:, inside] / 3**0.5)):
+            row[key].append((value * scale).flatten(1).double().cpu().numpy())
+
     for step in progress(range(len(twins))):
         views = views_of(twins[step])
         for name, model in models.items():
             for view, label in (("clean", "clean"), ("occluded", "covered")):
                 params = model(views[view]).params
-                shape = without_size(head.neutral(params.betas), weight, size)[:, inside] * MM
-                colour = albedo.vertex_albedo(params.albedo, head)[:, inside] / 3**0.5
-                row = answers.setdefault(f"{name}, {label}", {"shape_mm": [], "albedo": []})
-                for key, value in (("shape_mm", shape), ("albedo", colour)):
-                    row[key].append((value * scale).flatten(1).double().numpy())
-    return {
-        name: {key: person_spread(np.concatenate(parts), person) for key, parts in row.items()}
-        for name, row in answers.items()
-    }
+                add(f"{name}, {label}", head.neutral(params.betas), albedo.vertex_albedo(params.albedo, head))
+        blank = params.replace(betas=params.betas * 0, albedo=params.albedo * 0)
+        add("mean head", head.neutral(blank.betas), albedo.vertex_albedo(blank.albedo, head))
+    return {name: {key: np.concatenate(v) for key, v in row.items()} for name, row in parts.items()}
 
 
 def _radius(verts: Float[Tensor, "V 3"], weight: Float[Tensor, "V"]) -> Float[Tensor, ""]:

@@ -1,8 +1,7 @@
 """Several photos of one person: one shape and one skin, and textures that fill each other's gaps.
 
-Every photo is reconstructed by itself first. What belongs to the person is then agreed on, each photo
-weighing as much as it is sure of itself, region by region: a mask hides the jaw of one photo and not of the
-next. What belongs to the moment (expression, pose, camera, light) stays the photo's own.
+Every photo is reconstructed by itself first. What belongs to the person is then agreed on; what belongs to
+the moment (expression, pose, camera, light) stays the photo's own.
 """
 
 from collections.abc import Sequence
@@ -17,12 +16,10 @@ from torch import Tensor
 from occface_core.errors import OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import CodeLayout, FaceParameters
-from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.cameras import weak_perspective
 
-_REST = 0.1  # weight of a vertex in no region, to one of a region
 _SEEN = 0.5  # share of a texel that counts as seen when colours of two photos are compared
 _ENOUGH = 200  # texels that two photos must share before their light is compared
 _GAIN = (0.4, 2.5)  # of one photo's colours to the other's; beyond these it is not light that differs
@@ -77,51 +74,25 @@ def pick(output: EncoderOutput, rows: Sequence[int]) -> EncoderOutput:
     )
 
 
-def agree(
-    output: EncoderOutput, head: HeadModel, regions: Sequence[str], layout: CodeLayout
-) -> EncoderOutput:
+def agree(output: EncoderOutput, head: HeadModel, layout: CodeLayout) -> EncoderOutput:
     """The answers for N photos of one person with one shape, one albedo and cameras that fit the new shape.
 
-    The shape minimises the squared distances of all vertices to those of the single photos, weighted in each
-    region by 1 / sigma²; where no region reaches, and for networks that claim no sigma, photos weigh alike.
-    The albedo is the mean, weighted by how much of the face is seen. Sigma becomes the smallest per region.
+    Shape and albedo are plain means. Weights 1 / sigma², per photo or per region, were no better: two photos
+    of one person differ by more than an occluder adds. Sigma becomes the smallest of each region.
 
     Args:
-        output: of a network, one row per photo.
-        head: the head model. regions: names of `output.log_sigma`'s columns. layout: of the code.
+        output: of a network, one row per photo. head: the head model. layout: of the code.
     """
-    params, count = output.params, len(output.params.betas)
-    if count == 1:
+    params, sigma = output.params, output.log_sigma
+    if len(params.betas) == 1:
         return output
-    weight = torch.ones(count, 1 + len(regions), dtype=torch.float64, device=params.betas.device)
-    sigma = output.log_sigma
-    if sigma is not None:
-        weight[:, 1:] = torch.exp(-2 * sigma.double())
-        # Ears, neck and the back of the head follow the photo as a whole, and must not pull the face along.
-        weight[:, 0] = _REST * weight[:, 1:].mean(1)
-        sigma = sigma.amin(0).expand_as(sigma)
-    each = torch.einsum("nr,rst->nst", weight / weight.mean(), _gram_matrices(head, regions))
-    betas = torch.linalg.solve(each.sum(0), torch.einsum("nst,nt->s", each, params.betas.double()))
-    seen = torch.ones(count, device=params.betas.device)
-    if output.mask_logits is not None:
-        seen = output.mask_logits.sigmoid().mean((1, 2, 3)).clamp(min=1e-3)
-    albedo = (seen[:, None] * params.albedo).sum(0) / seen.sum()
-    changed = params.replace(
-        betas=betas.to(params.betas.dtype).expand_as(params.betas), albedo=albedo.expand_as(params.albedo)
-    )
+    middle = {
+        name: getattr(params, name).mean(0).expand_as(getattr(params, name)) for name in ("betas", "albedo")
+    }
+    changed = params.replace(**middle)
     changed = changed.replace(camera=_refitted_camera(params, changed, head))
+    sigma = None if sigma is None else sigma.amin(0).expand_as(sigma)
     return replace(output, params=changed, code=changed.to_code(layout), log_sigma=sigma)
-
-
-def _gram_matrices(head: HeadModel, regions: Sequence[str]) -> Float[Tensor, "R S S"]:
-    """Squared vertex distance as a form in shape coefficients, for the rest of the head and every region."""
-    dirs = head.shapedirs.double()
-    weights = [region_weight(head, name).double() for name in regions]
-    rest = torch.ones(dirs.shape[0], dtype=dirs.dtype, device=dirs.device)
-    rest = (rest - sum(weights, torch.zeros_like(rest))).clamp(min=0)
-    grams = torch.stack([torch.einsum("v,vcs,vct->st", w, dirs, dirs) for w in (rest, *weights)])
-    # A little of everything everywhere, so that a shape nobody is sure of still has an answer.
-    return grams + 1e-6 * grams.sum(0)
 
 
 def _refitted_camera(before: FaceParameters, after: FaceParameters, head: HeadModel) -> Float[Tensor, "N 3"]:

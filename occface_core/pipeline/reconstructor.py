@@ -166,9 +166,8 @@ class FaceReconstructor:
         good = output.code.isfinite().all(dim=1).nonzero()[:, 0].tolist()
         if not good:
             return heads
-        config = self.encoder.config
-        joint = agree(pick(output, good), self.head, config.sigma_regions, self.encoder.layout)
-        fit = pose_heads(joint, self.head, config.input_size)
+        joint = agree(pick(output, good), self.head, self.encoder.layout)
+        fit = pose_heads(joint, self.head, self.encoder.config.input_size)
         notes = (f"shape and skin agreed over {len(good)} photos",) if len(good) > 1 else ()
         for place, i in enumerate(good):
             target = replace(targets[i], notes=(*targets[i].notes, *notes))

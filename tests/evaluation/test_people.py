@@ -10,7 +10,12 @@ import torch
 from occface_core.cli import main
 from occface_core.data.packed import PackedPhotos
 from occface_core.errors import DataError
-from occface_core.evaluation.people import person_spread, with_several_photos, without_size
+from occface_core.evaluation.people import (
+    distance_to_person,
+    person_spread,
+    with_several_photos,
+    without_size,
+)
 from occface_core.morphable.head_model import HeadModel
 
 
@@ -46,6 +51,17 @@ def test_albums_of_any_thickness_and_order_give_the_same_share() -> None:
     keep = keep[np.bincount(person[keep], minlength=400)[person[keep]] > 1]
     spread = person_spread(values[keep], person[keep])
     assert spread.share == pytest.approx(0.5, abs=0.04)
+
+
+def test_photos_taken_together_come_nearer_to_the_person() -> None:
+    values, person = sample(np.ones(20), 1.0, photos=12)
+    found = [distance_to_person(values, values, person, k).mean() for k in (1, 2, 3)]
+    # Noise of k photos and of the six of the reference, in twenty axes.
+    expected = [(20 * (1 / k + 1 / 6)) ** 0.5 for k in (1, 2, 3)]
+    np.testing.assert_allclose(found, expected, rtol=0.03)
+    assert len(distance_to_person(values, values, person, 1)) == 400
+    few, whose = sample(np.ones(20), 1.0, photos=5)
+    assert len(distance_to_person(few, few, whose, 1)) == 0
 
 
 def pack(identities: list[str]) -> PackedPhotos:
@@ -88,4 +104,6 @@ def test_command_writes_a_table(photo_folder: Path, tmp_path: Path) -> None:
     clean = summary["student, clean"]["shape_mm"]
     assert clean["within"] > 0
     assert clean["share_ci95"][0] <= clean["share"] <= clean["share_ci95"][1]
-    assert "between people" in (tmp_path / "people.md").read_text()
+    text = (tmp_path / "people.md").read_text()
+    assert "between people" in text
+    assert "Nobody has 6 photos" in text

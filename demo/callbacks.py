@@ -21,6 +21,7 @@ from occface_core.errors import OccFaceError
 log = logging.getLogger(__name__)
 NO_PHOTO = "Choose a photo first: upload one, or click an example."
 NO_PAINT = "Nothing is painted yet. Draw over the face with the brush, or use the tab with objects."
+MOST_PHOTOS = 8  # of the same person, beside the one that is covered
 FILE_TYPES = ("obj", "ply", "glb")
 
 
@@ -124,7 +125,12 @@ class Callbacks:
 
     @readable
     def reconstruct(
-        self, photo: Photo | None, covered: Covered | None, mode: str, editor: dict[str, Any] | None
+        self,
+        photo: Photo | None,
+        covered: Covered | None,
+        mode: str,
+        editor: dict[str, Any] | None,
+        more: list[str] | None = None,
     ) -> Any:
         """All three heads: viewer, overlay, numbers, state, files, sliders."""
         if photo is None:
@@ -139,7 +145,11 @@ class Callbacks:
         if covered is None:
             gr.Info(NO_PHOTO)
             return gr.skip()
-        return self._results(self.engine.compare(photo, covered), covered)
+        names, others = _load_others(more or [])
+        comparison = self.engine.compare(photo, covered, others)
+        for place, problem in comparison.problems.items():
+            gr.Warning(html.escape(f"{names[place]}: {problem}"))
+        return self._results(comparison, covered)
 
     def _results(self, comparison: Comparison, covered: Covered) -> tuple[Any, ...]:
         head = self.engine.head
@@ -148,7 +158,7 @@ class Callbacks:
         picture = heads.overlay(covered.pixels, comparison.student, head)
         buttons = [gr.update(value=path, interactive=True) for path in files]
         message = json.dumps(compared.message(), separators=(",", ":"))
-        summary = report.summary(compared, covered.coverage)
+        summary = report.summary(compared, covered.coverage, comparison.others)
         resting = [0.0] * (1 + len(heads.ACTIONS))  # the sliders: these heads make no face yet
         table = report.numbers(compared, comparison)
         return message, picture, summary, table, comparison, *buttons, *resting
@@ -185,6 +195,20 @@ def _load_upload(path: str) -> LoadedImage:
         return load_image(path)
     except OccFaceError as error:
         raise type(error)(str(error).replace(path, Path(path).name)) from error
+
+
+def _load_others(paths: Sequence[str]) -> tuple[list[str], list[np.ndarray]]:
+    """Names and pixels of further photos; one that cannot be read is a notice and takes no part."""
+    if len(paths) > MOST_PHOTOS:
+        gr.Info(f"The first {MOST_PHOTOS} of {len(paths)} further photos are used.")
+    names, pixels = [], []
+    for path in paths[:MOST_PHOTOS]:
+        try:
+            pixels.append(_load_upload(path).pixels)
+            names.append(Path(path).name)
+        except OccFaceError as error:
+            gr.Warning(html.escape(str(error)))
+    return names, pixels
 
 
 def _editor(pixels: np.ndarray | None) -> Any:

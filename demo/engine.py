@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import cv2
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from occface_core.data.pixels import to_bytes
-from occface_core.errors import NoFaceError
+from occface_core.errors import NoFaceError, OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.occlusion import face_mask_from_points, occlude
 from occface_core.pipeline.detection import Detection, FaceDetector
@@ -34,6 +34,10 @@ class Reconstructor(Protocol):
     def reconstruct(
         self, image: np.ndarray, *, box: Float[np.ndarray, "4"] | None = None, refine: bool | None = None
     ) -> Reconstruction: ...
+
+    def reconstruct_person(
+        self, images: Sequence[np.ndarray], *, boxes: Sequence[Float[np.ndarray, "4"] | None] | None = None
+    ) -> list[Reconstruction | OccFaceError]: ...
 
 
 class Detector(Protocol):
@@ -83,13 +87,20 @@ class Covered:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Three reconstructions of one face, the photo behind two of them, and times in seconds."""
+    """Three reconstructions of one face, the photo behind two of them, and times in seconds.
+
+    Attributes:
+        others: How many more photos of the person the student was given.
+        problems: Why some of them could not be used, by their place in the list.
+    """
 
     reference: Reconstruction
     teacher: Reconstruction
     student: Reconstruction
     covered: Covered
     seconds: dict[str, float]
+    others: int = 0
+    problems: dict[int, str] = field(default_factory=dict)
 
 
 def fit_working_size(pixels: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -198,15 +209,32 @@ class Engine:
         coverage = float((photo.face * (1 - clear)).sum()) / total if total else 0.0
         return Covered(np.rint(picture).astype(np.uint8), clear, coverage)
 
-    def compare(self, photo: Photo, covered: Covered) -> Comparison:
-        """Reconstruct the covered photo with teacher and student, at the box found before it was covered."""
+    def compare(
+        self, photo: Photo, covered: Covered, others: Sequence[UInt8[np.ndarray, "H W 3"]] = ()
+    ) -> Comparison:
+        """Reconstruct the covered photo with teacher and student, at the box found before it was covered.
+
+        Args:
+            photo: The photo before.
+            covered: The photo to reconstruct.
+            others: More photos of the same person, for the student.
+        """
         results, seconds = {}, dict(photo.seconds)
         for name in ("teacher", "student"):
             model = self._get(name)
             start = time.perf_counter()
-            results[name] = model.reconstruct(covered.pixels, box=photo.box)
+            more = [fit_working_size(one) for one in others] if name == "student" else []
+            boxes = [photo.box, *(None for _ in more)]
+            results[name] = model.reconstruct_person([covered.pixels, *more], boxes=boxes)
             seconds[name] = time.perf_counter() - start
-        return Comparison(photo.clean, results["teacher"], results["student"], covered, seconds)
+        first = []
+        for name in ("teacher", "student"):
+            if isinstance(results[name][0], OccFaceError):
+                raise results[name][0]
+            first.append(results[name][0])
+        problems = {i: str(r) for i, r in enumerate(results["student"][1:]) if isinstance(r, OccFaceError)}
+        used = len(others) - len(problems)
+        return Comparison(photo.clean, first[0], first[1], covered, seconds, used, problems)
 
     def _face_points(self, result: Reconstruction) -> Float[np.ndarray, "468 3"]:
         verts = torch.from_numpy(result.verts_image)[None]

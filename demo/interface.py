@@ -26,6 +26,9 @@ plausible, not measured.
 **Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the
 picture do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
 
+**More photos of the same person** go to the student: one shape for all, and skin that one photo hides comes
+from another.
+
 **Download.** OBJ and PLY hold the face as in the photo. GLB holds the neutral head with its texture and named
 blendshapes (ARKit's), ready to animate.
 
@@ -133,9 +136,12 @@ def _photo_step() -> dict[str, Any]:
         elem_id="of-photo",
     )
     status = gr.Markdown("", label="Status", elem_id="of-status")
+    with gr.Accordion("More photos of the same person", open=False):
+        kinds: dict[str, Any] = {"file_count": "multiple", "file_types": ["image"]}
+        more = gr.File(label="More photos", show_label=False, height=140, elem_id="of-more", **kinds)
     # Set here instead of in a subclass, because Gradio writes a .pyi file beside every module that has one.
     photo.preprocess = file_path  # type: ignore[method-assign]
-    return {"photo": photo, "status": status, "gallery": gallery}
+    return {"photo": photo, "status": status, "gallery": gallery, "more": more}
 
 
 def _cover_step() -> dict[str, Any]:
@@ -272,7 +278,7 @@ def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
     sliders = [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
     parts["button"].click(
         actions.reconstruct,
-        [parts["photo_state"], parts["cover_state"], parts["mode"], parts["editor"]],
+        [parts[name] for name in ("photo_state", "cover_state", "mode", "editor", "more")],
         [*results, *parts["downloads"], *sliders],
         api_name="reconstruct",
         show_progress_on=[parts["overlay"]],

@@ -39,10 +39,16 @@ def numbers(heads: Heads, comparison: Comparison) -> str:
     )
 
 
-def summary(heads: Heads, coverage: float) -> str:
-    """One sentence: who stayed nearer to the reference."""
+def summary(heads: Heads, coverage: float, others: int = 0) -> str:
+    """Who stayed nearer to the reference, and what further photos of the person were used for."""
     teacher, student = (heads.mean_mm("neutral", index) for index in (1, 2))
-    return f"<p>{_summary(coverage, teacher, student)}</p>"
+    text = _summary(coverage, teacher, student)
+    if others:
+        text += (
+            f" It saw <b>{others} more photo{'s' * (others > 1)}</b> of the person: its shape is the mean "
+            "of all, and hidden skin comes from where it is seen. The reference knows only the one photo."
+        )
+    return f"<p>{text}</p>"
 
 
 def _summary(coverage: float, teacher: float, student: float) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from demo.callbacks import Callbacks
-from demo.engine import Engine
+from demo.engine import Engine, Photo
 from demo.examples import Example, astronaut
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
@@ -102,3 +103,16 @@ def callbacks(engine: Engine) -> Callbacks:
 @pytest.fixture(scope="session")
 def portrait() -> np.ndarray:
     return astronaut().pixels
+
+
+@pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    shown: list[str] = []
+    for kind in ("Info", "Warning"):
+        monkeypatch.setattr(gr, kind, lambda message, *_, **__: shown.append(message))
+    return shown
+
+
+@pytest.fixture(scope="session")
+def photo(engine: Engine, portrait: np.ndarray) -> Photo:
+    return engine.open_photo(portrait)

@@ -23,19 +23,6 @@ from occface_core.occlusion import FAMILIES
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture
-def notices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    shown: list[str] = []
-    for kind in ("Info", "Warning"):
-        monkeypatch.setattr(gr, kind, lambda message, *_, **__: shown.append(message))
-    return shown
-
-
-@pytest.fixture(scope="module")
-def photo(engine: Engine, portrait: np.ndarray) -> Photo:
-    return engine.open_photo(portrait)
-
-
 def stroke(photo: Photo) -> np.ndarray:
     layer = np.zeros((*photo.pixels.shape[:2], 4), np.uint8)
     x0, y0, x1, y1 = photo.box.astype(int)

@@ -17,12 +17,9 @@ from occface_core.errors import OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import CodeLayout, FaceParameters
 from occface_core.networks.encoder import EncoderOutput
+from occface_core.pipeline.textures import SeenTexture, complete_texture
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.cameras import weak_perspective
-
-_SEEN = 0.5  # share of a texel that counts as seen when colours of two photos are compared
-_ENOUGH = 200  # texels that two photos must share before their light is compared
-_GAIN = (0.4, 2.5)  # of one photo's colours to the other's; beyond these it is not light that differs
 
 
 @runtime_checkable
@@ -109,54 +106,18 @@ def _refitted_camera(before: FaceParameters, after: FaceParameters, head: HeadMo
 
 
 def share_textures(results: Sequence[Reconstruction]) -> list[Reconstruction]:
-    """The same heads, each texture's gaps filled from the other photos, and from the albedo where none looks.
-
-    Photos differ in light, so another photo's colours are multiplied by what its seen texels differ from this
-    one's on average, channel by channel.
-
-    Args:
-        results: photos of one person with one albedo; those without a texture are given back as they are.
-    """
-    sources = [_Seen.of(one) for one in results]
-    return [
-        one if own is None else replace(one, texture=_filled(own, [s for s in sources if s and s is not own]))
-        for one, own in zip(results, sources, strict=True)
+    """The same heads of one person, each texture's gaps filled from the other photos before the albedo."""
+    # Half seen texels hold some of what once filled them, in the photo's own light: near enough to it.
+    seen = [
+        SeenTexture(one.texture, one.texture_visibility)
+        if one.texture is not None and one.texture_visibility is not None
+        else None
+        for one in results
     ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """What one photo shows of the skin: colours times visibility, and visibility."""
-
-    texture: Float[np.ndarray, "U U 3"]
-    albedo: Float[np.ndarray, "U U 3"]
-    weight: Float[np.ndarray, "U U 1"]
-
-    @classmethod
-    def of(cls, one: Reconstruction) -> "_Seen | None":
-        if one.texture is None or one.albedo is None or one.texture_visibility is None:
-            return None
-        return cls(one.texture, one.albedo, one.texture_visibility[..., None])
-
-    @property
-    def colour(self) -> Float[np.ndarray, "U U 3"]:
-        # A texture is weight * photo + (1 - weight) * albedo.
-        return self.texture - (1 - self.weight) * self.albedo
-
-
-def _filled(own: _Seen, others: Sequence[_Seen]) -> Float[np.ndarray, "U U 3"]:
-    total, colour = np.zeros_like(own.weight), np.zeros_like(own.texture)
-    for other in others:
-        total += other.weight
-        colour += other.colour * _gain(own, other)
-    behind = np.clip(colour / np.maximum(total, 1e-6), 0, 1)
-    trust = np.clip(total, 0, 1)
-    return (own.texture + (1 - own.weight) * trust * (behind - own.albedo)).astype(np.float32)
-
-
-def _gain(own: _Seen, other: _Seen) -> Float[np.ndarray, "3"]:
-    both = (np.minimum(own.weight, other.weight) > _SEEN)[..., 0]
-    if both.sum() < _ENOUGH:
-        return np.ones(3, np.float32)
-    mine, theirs = ((s.colour[both] / s.weight[both]).mean(0) for s in (own, other))
-    return np.clip(mine / np.maximum(theirs, 1e-3), *_GAIN).astype(np.float32)
+    shared = []
+    for one, own in zip(results, seen, strict=True):
+        others = [other for other in seen if other is not None and other is not own]
+        if own is not None and one.albedo is not None and others:
+            one = replace(one, texture=complete_texture(own, one.albedo, others))
+        shared.append(one)
+    return shared

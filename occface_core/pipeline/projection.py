@@ -9,17 +9,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from occface_core.data.crop import CropTransform
 from occface_core.morphable.head_model import HeadModel
+from occface_core.pipeline.textures import SeenTexture
 from occface_core.rendering.rasterizer import rasterize
 from occface_core.rendering.uv import UvLookup, extract_texture, vertex_visibility
 
 MAX_SIDE = 640
 # Probabilities of visible skin below and above which a pixel is kept out of, or taken into, the texture.
 SURE_COVERED, SURE_SEEN = 0.5, 0.8
+RIM = 1.2  # cells of the network's mask beside its border that are kept out of the texture
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,13 @@ class PhotoEvidence:
     visible_fraction: float
     texture: Float[np.ndarray, "U U 3"] | None = None
     texture_visibility: Float[np.ndarray, "U U"] | None = None
+
+    @property
+    def seen_texture(self) -> SeenTexture | None:
+        """Colours and visibility in texture space, if there are any."""
+        if self.texture is None or self.texture_visibility is None:
+            return None
+        return SeenTexture(self.texture, self.texture_visibility)
 
 
 def face_triangles(head: HeadModel) -> Bool[Tensor, " F"]:
@@ -125,17 +135,28 @@ def gather_evidence(
     region = image[view.y0 : view.y0 + view.height, view.x0 : view.x0 + view.width]
     small = cv2.resize(region, (columns, rows), interpolation=cv2.INTER_AREA)
     photo = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
-    texture, weight = extract_texture(
-        photo, pixels, faces, fragments, lookup, mask=None if soft is None else _decided(soft)
-    )
+    sure = None
+    if soft is not None and crop_mask is not None:
+        sure = _decided(soft, view.scale * crop.side / len(crop_mask))
+    texture, weight = extract_texture(photo, pixels, faces, fragments, lookup, mask=sure)
     return PhotoEvidence(
         mask, visibility, fraction, texture[0].permute(1, 2, 0).numpy(), weight[0, 0].numpy()
     )
 
 
-def _decided(mask: Tensor) -> Tensor:
-    """Push probabilities towards 0 and 1: half a mask's colour on the skin is wrong whoever is right."""
+def _decided(mask: Tensor, cell: float) -> Tensor:
+    """Push probabilities towards 0 and 1: half a mask's colour on the skin is wrong whoever is right.
+
+    The mask's own border is drawn in by `RIM` of its cells: the rim of a thing is neither thing nor skin, and
+    shows as a line around every gap of a texture.
+
+    Args:
+        mask: (1,1,h,w) probability of visible skin.
+        cell: side of a cell of the network's mask, pixels of `mask`.
+    """
     t = ((mask - SURE_COVERED) / (SURE_SEEN - SURE_COVERED)).clamp(0, 1)
+    reach = round(RIM * cell)
+    t = -F.max_pool2d(-t, 2 * reach + 1, stride=1, padding=reach)
     return t * t * (3 - 2 * t)
 
 
@@ -156,11 +177,3 @@ def _mask_in_window(
     sampled = cv2.remap(values, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = ((x >= 0) & (x <= side))[None] & ((y >= 0) & (y <= side))[:, None]
     return sampled * inside
-
-
-def blend_texture(seen: PhotoEvidence, albedo: np.ndarray | None) -> Float[np.ndarray, "U U 3"] | None:
-    """The photo's colours where it shows the surface, the estimated albedo elsewhere."""
-    if seen.texture is None or seen.texture_visibility is None or albedo is None:
-        return None
-    weight = seen.texture_visibility[..., None]
-    return (weight * seen.texture + (1 - weight) * albedo).astype(np.float32)

@@ -28,7 +28,8 @@ from occface_core.pipeline.loading import (
     resolve_network,
 )
 from occface_core.pipeline.person import agree, join_outputs, pick, share_textures
-from occface_core.pipeline.projection import blend_texture, gather_evidence
+from occface_core.pipeline.projection import gather_evidence
+from occface_core.pipeline.textures import complete_texture
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.uv import UvLookup, uv_lookup
 
@@ -240,7 +241,7 @@ class FaceReconstructor:
             albedo = to_numpy(self.albedo_model.texture(output.params.albedo[i : i + 1])[0].permute(1, 2, 0))
         lookup = self._texture_layout(None if albedo is None else albedo.shape[0])
         seen = gather_evidence(target.image, verts_image, crop, crop_mask, self.head, lookup=lookup)
-        head = self.head
+        head, shown = self.head, seen.seen_texture
         return Reconstruction(
             verts=to_numpy(fit.verts[i]),
             verts_neutral=to_numpy(fit.neutral[i]),
@@ -263,7 +264,7 @@ class FaceReconstructor:
             head=self.head_name,
             vertex_sigma_mm=self._vertex_sigma(output, i),
             albedo=albedo,
-            texture=blend_texture(seen, albedo),
+            texture=None if shown is None or albedo is None else complete_texture(shown, albedo),
             texture_visibility=seen.texture_visibility,
             uv=None if head.uv is None else to_numpy(head.uv),
             uv_faces=None if head.uv_faces is None else head.uv_faces.cpu().numpy(),

@@ -1,0 +1,57 @@
+"""Filling the gaps of a texture: untouched where seen, in the right light elsewhere."""
+
+import numpy as np
+import pytest
+
+from occface_core.pipeline.textures import SeenTexture, complete_texture, light_gain
+
+SIZE = 96
+RAMP = np.broadcast_to(np.linspace(0.3, 0.6, SIZE, dtype=np.float32)[None, :, None], (SIZE, SIZE, 3))
+
+
+def seen(columns: slice, colour: np.ndarray = RAMP) -> SeenTexture:
+    weight = np.zeros((SIZE, SIZE), np.float32)
+    weight[:, columns] = 1
+    return SeenTexture(np.where(weight[..., None] > 0, colour, 7.0).astype(np.float32), weight)
+
+
+def test_what_is_seen_stays() -> None:
+    texture = complete_texture(
+        seen(slice(0, 50)), np.full((SIZE, SIZE, 3), 0.9, np.float32), [seen(slice(30, 80))]
+    )
+    np.testing.assert_allclose(texture[:, :50], RAMP[:, :50], atol=1e-6)
+    assert texture.dtype == np.float32
+    assert texture.min() >= 0
+    assert texture.max() <= 1
+
+
+@pytest.mark.parametrize("light", [0.5, 1.0, 1.6])
+def test_another_photo_is_brought_to_this_photos_light(light: float) -> None:
+    tint = np.array([light, 1.0, 0.8], np.float32)
+    texture = complete_texture(seen(slice(0, 60)), np.zeros_like(RAMP), [seen(slice(30, SIZE), RAMP * tint)])
+    np.testing.assert_allclose(texture, RAMP, rtol=0.02)
+
+
+def test_light_may_change_over_the_face() -> None:
+    lit = RAMP * np.linspace(1.0, 0.5, SIZE, dtype=np.float32)[:, None, None]  # from above
+    texture = complete_texture(seen(slice(0, 60), lit), np.zeros_like(RAMP), [seen(slice(30, SIZE))])
+    # Near the border of what is seen the fill follows the light of its own row, not of the whole face.
+    border = texture[10:-10, 61:66] / lit[10:-10, 61:66]
+    assert np.abs(border - 1).max() < 0.12
+    assert np.abs(lit[10:-10].mean() / lit[10:-10].mean((1, 2)) - 1).max() > 0.25
+
+
+def test_the_albedo_fills_what_no_photo_shows_in_the_photos_light() -> None:
+    albedo = np.full((SIZE, SIZE, 3), 0.8, np.float32)
+    dark = complete_texture(seen(slice(0, 50), albedo * 0.6), albedo)
+    np.testing.assert_allclose(dark[:, 50:], 0.48, atol=0.01)
+    patchy = complete_texture(seen(slice(0, 30)), albedo, [seen(slice(20, 60))])
+    assert np.isfinite(patchy).all()
+    assert np.abs(np.diff(patchy[SIZE // 2, :, 0])).max() < 0.1  # no seams
+
+
+def test_nothing_in_common_changes_nothing() -> None:
+    left, right = seen(slice(0, 40)), seen(slice(50, SIZE))
+    assert np.array_equal(light_gain(left, right), np.ones((SIZE, SIZE, 3)))
+    empty = complete_texture(seen(slice(0, 0)), RAMP)
+    np.testing.assert_allclose(empty, RAMP)

@@ -219,22 +219,20 @@ class Engine:
             covered: The photo to reconstruct.
             others: More photos of the same person, for the student.
         """
-        results, seconds = {}, dict(photo.seconds)
-        for name in ("teacher", "student"):
-            model = self._get(name)
-            start = time.perf_counter()
-            more = [fit_working_size(one) for one in others] if name == "student" else []
-            boxes = [photo.box, *(None for _ in more)]
-            results[name] = model.reconstruct_person([covered.pixels, *more], boxes=boxes)
-            seconds[name] = time.perf_counter() - start
-        first = []
-        for name in ("teacher", "student"):
-            if isinstance(results[name][0], OccFaceError):
-                raise results[name][0]
-            first.append(results[name][0])
-        problems = {i: str(r) for i, r in enumerate(results["student"][1:]) if isinstance(r, OccFaceError)}
+        seconds = dict(photo.seconds)
+        start = time.perf_counter()
+        teacher = self._get("teacher").reconstruct(covered.pixels, box=photo.box)
+        seconds["teacher"] = time.perf_counter() - start
+        start = time.perf_counter()
+        pictures = [covered.pixels, *map(fit_working_size, others)]
+        boxes = [photo.box, *(None for _ in others)]
+        student, *further = self._get("student").reconstruct_person(pictures, boxes=boxes)
+        seconds["student"] = time.perf_counter() - start
+        if isinstance(student, OccFaceError):
+            raise student
+        problems = {i: str(result) for i, result in enumerate(further) if isinstance(result, OccFaceError)}
         used = len(others) - len(problems)
-        return Comparison(photo.clean, first[0], first[1], covered, seconds, used, problems)
+        return Comparison(photo.clean, teacher, student, covered, seconds, used, problems)
 
     def _face_points(self, result: Reconstruction) -> Float[np.ndarray, "468 3"]:
         verts = torch.from_numpy(result.verts_image)[None]

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from occface_core.data.batches import number_people
 from occface_core.data.packed import PackedPhotos
 from occface_core.errors import DataError
 from occface_core.evaluation.metrics import MM, percentile_interval
@@ -51,23 +52,19 @@ def with_several_photos(packed: PackedPhotos) -> Int[np.ndarray, "N"]:
     Raises:
         DataError: there are fewer than two such people.
     """
-    names = np.array(packed.identities)
-    _, index, count = np.unique(names, return_inverse=True, return_counts=True)
-    keep = (count[index] > 1) & (names != "")
-    if len(np.unique(names[keep])) < 2:
+    albums = [album for album in number_people(packed.identities)[1] if len(album) > 1]
+    if len(albums) < 2:
         raise DataError(
-            f"fewer than two people with several photos among {len(names)}: the photos must tell who is who"
+            f"fewer than two people with several photos among {len(packed)}: the photos must tell who is who"
         )
-    return np.flatnonzero(keep)
+    return np.sort(np.concatenate(albums))
 
 
 def without_size(
     neutral: Float[Tensor, "B V 3"], weight: Float[Tensor, "V"], size: float
 ) -> Float[Tensor, "B V 3"]:
     """Centred and scaled to a root mean square radius of `size`: one photo cannot tell a head's size."""
-    share = (weight / weight.sum())[:, None]
-    centred = neutral - (neutral * share).sum(-2, keepdim=True)
-    radius = (centred.square() * share).sum((-2, -1), keepdim=True).sqrt()
+    centred, radius = _centred(neutral, weight)
     return centred * (size / radius)
 
 
@@ -77,8 +74,7 @@ def person_spread(
     """Spread of weighted vectors, whose squared length is a mean square, within people and among all."""
     _, index = np.unique(person, return_inverse=True)
     count = np.bincount(index).astype(float)
-    sums = np.zeros((len(count), values.shape[1]))
-    np.add.at(sums, index, values)
+    sums = _sums(values, index)
     squares = np.bincount(index, weights=(values**2).sum(1))
     inner = squares - (sums**2).sum(1) / count  # of each person's photos, around their mean
 
@@ -102,6 +98,13 @@ def person_spread(
     )
 
 
+def _sums(values: Float[np.ndarray, "N D"], index: Int[np.ndarray, "N"]) -> Float[np.ndarray, "P D"]:
+    """Of each person's photos."""
+    sums = np.zeros((index.max() + 1, values.shape[1]))
+    np.add.at(sums, index, values)
+    return sums
+
+
 def _directions(
     values: Float[np.ndarray, "N D"], index: Int[np.ndarray, "N"], count: Float[np.ndarray, "P"]
 ) -> float:
@@ -113,8 +116,7 @@ def _directions(
     centred = values - values.mean(0)
     axes = np.linalg.svd(centred, full_matrices=False)[2][:_AXES]
     short = centred @ axes.T
-    sums = np.zeros((len(count), short.shape[1]))
-    np.add.at(sums, index, short)
+    sums = _sums(short, index)
     weight = 1 / (count - 1)  # pairs of a person over its photos: every photo counts alike
     between = (sums * weight[:, None]).T @ sums - (short * weight[index, None]).T @ short
     eigenvalues = np.linalg.eigvalsh(between).clip(min=0)
@@ -165,7 +167,7 @@ def describe(
     weight = head.regions["face"]
     inside = weight > 0.5
     scale = (weight[inside] / weight[inside].sum()).sqrt()[:, None]
-    size = float(_radius(head.v_template, weight))
+    size = float(_centred(head.v_template, weight)[1])
     parts: dict[str, dict[str, list[np.ndarray]]] = {}
 
     def add(name: str, neutral: Tensor, colour: Tensor) -> None:
@@ -185,6 +187,10 @@ def describe(
     return {name: {key: np.concatenate(v) for key, v in row.items()} for name, row in parts.items()}
 
 
-def _radius(verts: Float[Tensor, "V 3"], weight: Float[Tensor, "V"]) -> Float[Tensor, ""]:
+def _centred(
+    verts: Float[Tensor, "*B V 3"], weight: Float[Tensor, "V"]
+) -> tuple[Float[Tensor, "*B V 3"], Float[Tensor, "*B 1 1"]]:
+    """Vertices around their weighted mean, and their root mean square distance from it."""
     share = (weight / weight.sum())[:, None]
-    return ((verts - (verts * share).sum(0)).square() * share).sum().sqrt()
+    centred = verts - (verts * share).sum(-2, keepdim=True)
+    return centred, (centred.square() * share).sum((-2, -1), keepdim=True).sqrt()

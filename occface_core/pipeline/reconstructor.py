@@ -1,6 +1,6 @@
 """From a photo to a 3D head: detect, crop, encode, pose, and carry everything back to the photo's pixels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -113,6 +113,7 @@ class FaceReconstructor:
             raise result
         return result
 
+    @torch.inference_mode()
     def reconstruct_batch(
         self,
         images: Sequence[np.ndarray],
@@ -127,13 +128,15 @@ class FaceReconstructor:
             never stops the others.
         """
         results, targets = self._targets(images, boxes)
-        order = list(targets)
-        for start in range(0, len(order), self.batch_size):
-            part = order[start : start + self.batch_size]
-            placed, fit = self._placed([targets[i] for i in part], refine)
-            results.update({n: self._assemble(placed[i], fit, i) for i, n in enumerate(part)})
+        made = (
+            self._assemble(target, fit, i)
+            for placed, fit in self._placed(targets.values(), refine)
+            for i, target in enumerate(placed)
+        )
+        results.update(zip(targets, made, strict=True))
         return [results[i] for i in range(len(images))]
 
+    @torch.inference_mode()
     def reconstruct_person(
         self,
         images: Sequence[np.ndarray],
@@ -151,17 +154,13 @@ class FaceReconstructor:
             As in `reconstruct_batch`. Photos that fail take no part.
         """
         results, targets = self._targets(images, boxes)
-        order, placed, outputs = list(targets), [], []
-        for start in range(0, len(order), self.batch_size):
-            chosen = [targets[i] for i in order[start : start + self.batch_size]]
-            some, fit = self._placed(chosen, refine)
-            placed += some
-            outputs.append(fit.output)
-        if outputs:
-            results.update(zip(order, self._agreed(placed, join_outputs(outputs)), strict=True))
+        parts = list(self._placed(targets.values(), refine))
+        if parts:
+            placed = [target for some, _ in parts for target in some]
+            output = join_outputs([fit.output for _, fit in parts])
+            results.update(zip(targets, self._agreed(placed, output), strict=True))
         return [results[i] for i in range(len(images))]
 
-    @torch.inference_mode()
     def _agreed(self, targets: list[Target], output: EncoderOutput) -> list[Reconstruction | OccFaceError]:
         heads: list[Reconstruction | OccFaceError] = [self._unusable() for _ in targets]
         good = output.code.isfinite().all(dim=1).nonzero()[:, 0].tolist()
@@ -206,16 +205,20 @@ class FaceReconstructor:
         notes = (f"{len(found)} faces were found; the largest was taken",) if len(found) > 1 else ()
         return Target(pixels, best.box.astype(np.float64), best.score, notes, self.encoder.config.crop_scale)
 
-    @torch.inference_mode()
-    def _placed(self, targets: list[Target], refine: bool | None) -> tuple[list[Target], Fit]:
-        """The fits of a batch, and the targets with the crops they were made from."""
-        fit = self._fit(targets)
-        second = [t.score is not None if refine is None else refine for t in targets]
-        if not any(second):
-            return targets, fit
-        wanted = enumerate(zip(targets, second, strict=True))
-        targets = [refined(target, fit, i) if again else target for i, (target, again) in wanted]
-        return targets, self._fit(targets)
+    def _placed(
+        self, targets: Iterable[Target], refine: bool | None
+    ) -> Iterator[tuple[list[Target], Fit]]:
+        """Batch by batch the fits, and the targets with the crops they were made from."""
+        rest = list(targets)
+        while rest:
+            batch, rest = rest[: self.batch_size], rest[self.batch_size :]
+            fit = self._fit(batch)
+            second = [t.score is not None if refine is None else refine for t in batch]
+            if any(second):
+                wanted = enumerate(zip(batch, second, strict=True))
+                batch = [refined(target, fit, i) if again else target for i, (target, again) in wanted]
+                fit = self._fit(batch)
+            yield batch, fit
 
     def _fit(self, targets: list[Target]) -> Fit:
         """Encode the targets' crops and pose the heads, in crop pixels."""

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 _REACH = 1 / 10  # of the texture's side: how far a seen texel's light is taken to reach (standard deviation)
+_COARSE = 64  # cells per side that light is computed in
 _OVERALL = 0.02  # weight of the light of all seen texels beside that of the near ones
 _ENOUGH = 1e-3  # share of the texture that must be seen before its light is believed
 _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it is not light that differs
@@ -64,8 +65,11 @@ def light_gain(own: SeenTexture, other: SeenTexture) -> Float[np.ndarray, "U U 3
         return np.ones_like(own.colour)
     mine, theirs = ((both * picture.colour).astype(np.float32) for picture in (own, other))
     sums = [picture.mean((0, 1)) for picture in (mine, theirs)]
-    reach = _REACH * both.shape[0]
-    near = [cv2.GaussianBlur(x, (0, 0), reach, borderType=cv2.BORDER_CONSTANT) for x in (mine, theirs)]
+    # Light this smooth needs only a coarse grid; at full size the blur takes 20 ms instead of 2.
+    side = both.shape[0]
+    coarse = [cv2.resize(x, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA) for x in (mine, theirs)]
+    reach = _REACH * _COARSE
+    near = [cv2.GaussianBlur(x, (0, 0), reach, borderType=cv2.BORDER_CONSTANT) for x in coarse]
     share = _OVERALL / both.mean()
     gain = (near[0] + share * sums[0]) / np.maximum(near[1] + share * sums[1], 1e-6)
-    return np.clip(gain, *_GAIN)
+    return np.clip(cv2.resize(gain, (side, side), interpolation=cv2.INTER_LINEAR), *_GAIN)

@@ -18,6 +18,7 @@ student: str = "student"  # shipped name or .safetensors file
 others: str = ""  # more networks or .npz predictions: name and file joined by an equals sign, separated by commas
 photos: str = ""  # folder of photos with 468 landmarks; empty: rendered faces
 split: str = "dev"  # shard prefix or sub-folder
+hidden: str = ""  # folder of SPLIT-hidden.npz: the truth of masks then leaves out hair, hats and glasses
 limit: int = 64  # first so many photos, or number of rendered faces; 0: all photos
 family: str = "random"  # random, irrational, empirical or one family
 coverage_low: float = 0.2  # occluders hide at least this share of the face,
@@ -40,6 +41,7 @@ import numpy as np
 import torch
 from IPython.display import SVG, Image, Markdown, display
 
+from occface_core.data.hidden import hidden_file, with_hidden
 from occface_core.data.packed import cached_pack
 from occface_core.data.photos import load_photo_set
 from occface_core.data.synthetic_pack import synthetic_pack
@@ -65,6 +67,8 @@ sources = {"teacher": teacher, "student": student, **extra}
 networks = load_networks(sources, "cpu")
 if photos:
     packed = cached_pack(load_photo_set(photos, split=split), Path(cache), limit=limit or None)
+    if hidden:
+        packed = with_hidden(packed, hidden_file(Path(hidden), split))
 else:
     packed = synthetic_pack(head, albedo, limit or 64, generator=torch.Generator().manual_seed(seed))
 covers = TwinSettings(

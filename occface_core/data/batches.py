@@ -64,7 +64,8 @@ class TwinBatch:
 
     Attributes:
         clean, occluded: (B,3,S,S) RGB in [0,1].
-        face_mask: (B,1,S,S) 1 = face skin in the clean crop; `visible`: what the occluder leaves of it.
+        face_mask: (B,1,S,S) 1 = face skin in the clean crop: inside the outline of the landmarks, less
+            what is known to lie under hair and the like. `visible`: what the occluder leaves of it.
         points: (B,468,2) MediaPipe landmarks, crop pixels.
         coverage: (B,) share of the face hidden. `family`: name per image, "clean" where nothing was painted.
         index: (B,) row in the pack. person: (B,) number of the person, photos of one person share it.
@@ -108,6 +109,15 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return cv2.warpAffine(
         image, shifted, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def uncovered(
+    packed: PackedPhotos, row: int, matrix: np.ndarray, size: int
+) -> Float[np.ndarray, "{size} {size}"]:
+    """1 where nothing covers the face in the photo itself, as far as the pack knows, in the warped crop."""
+    if packed.hidden is None:
+        return np.ones((size, size), np.float32)
+    return 1 - warp(packed.hidden_mask(row), matrix, size).astype(np.float32) / 255
 
 
 def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
@@ -208,7 +218,8 @@ class TwinSampler:
     def _people(self, rows: np.ndarray) -> Tensor:
         return torch.from_numpy(self.person[rows])
 
-    def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image (S,S,3) in [0,1], landmarks (468,2), and (S,S) 1 where nothing covers the face."""
         config = self.config
         if not self.augment:
             config = BatchConfig(
@@ -217,15 +228,16 @@ class TwinSampler:
         matrix = jitter_matrix(rng, config, self.packed.size)
         image = warp(self.packed.images[row], matrix, config.size)
         points = self.packed.points[row, :468] @ matrix[:, :2].T + matrix[:, 2]
+        bare = uncovered(self.packed, row, matrix, config.size)
         if self.augment and rng.random() < 0.5:
-            image = image[:, ::-1]
+            image, bare = image[:, ::-1], bare[:, ::-1]
             points = points[self.mirror]
             points[:, 0] = config.size - points[:, 0]
-        return colour_jitter(image, rng, config.colour_jitter), points.astype(np.float32)
+        return colour_jitter(image, rng, config.colour_jitter), points.astype(np.float32), bare
 
     def __getitem__(self, step: int) -> TwinBatch:
         rows = self.indices(step)
-        crops: list[tuple[np.ndarray, np.ndarray]] = []
+        crops: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         for i, row in enumerate(rows):
             # Duplicates of one photo share their crop: only the occluder differs.
             key = i // self.config.duplicates
@@ -236,33 +248,37 @@ class TwinSampler:
         clean = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).contiguous()
         points = torch.from_numpy(np.stack([c[1] for c in crops]))
         size = self.config.size
-        face = face_mask_from_points(points, size, size)
+        bare = torch.from_numpy(np.stack([c[2] for c in crops]))[:, None]
+        outline = face_mask_from_points(points, size, size)
+        face = outline * bare
         index = torch.from_numpy(rows)
         if not self.config.occlude:
             zero = torch.zeros(len(rows))
             family = ["clean"] * len(rows)
             return TwinBatch(clean, clean, face, face, points, zero, family, index, self._people(rows))
-        return self._occluded(step, clean, face, points, index)
+        return self._occluded(step, clean, outline, bare, points, index)
 
-    def _occluded(self, step: int, clean: Tensor, face: Tensor, points: Tensor, index: Tensor) -> TwinBatch:
+    def _occluded(
+        self, step: int, clean: Tensor, outline: Tensor, bare: Tensor, points: Tensor, index: Tensor
+    ) -> TwinBatch:
         generator = torch.Generator().manual_seed(
             int(np.random.default_rng([self.seed, 3, step]).integers(2**62))
         )
         points3d = estimate_depth(points, mean_points=self.mean_points)
         result = occlude(
             clean,
-            face,
+            outline,
             points=points3d,
             family=self.config.family,
             coverage=self.config.coverage,
             generator=generator,
             other_images=clean.flip(0),
-        ).sparing(clean, face, self.config.clean_share, generator)
+        ).sparing(clean, outline, self.config.clean_share, generator)
         return TwinBatch(
             clean,
             result.image,
-            face,
-            result.mask,
+            outline * bare,
+            result.mask * bare,
             points,
             result.coverage,
             result.family,

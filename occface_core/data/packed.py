@@ -31,6 +31,7 @@ class PackedPhotos:
         points: (N,L,2) float32 landmarks, pixels of the crop.
         names: photo names; identities, labels: strings as in the photo set.
         skipped: (name, reason) of photos that could not be used.
+        hidden: (N,P,ceil(P/8)) bits, 1 = something in the photo covers the face there; None: not known.
     """
 
     images: UInt8[np.ndarray, "N P P 3"]
@@ -39,6 +40,7 @@ class PackedPhotos:
     identities: list[str]
     labels: list[str]
     skipped: list[tuple[str, str]]
+    hidden: UInt8[np.ndarray, "N P Q"] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -63,7 +65,16 @@ class PackedPhotos:
     def rows(self, chosen: Int[np.ndarray, "K"]) -> "PackedPhotos":
         """A pack of some of the photos, in the order given."""
         columns = {k: [getattr(self, k)[row] for row in chosen] for k in ("names", "identities", "labels")}
-        return replace(self, images=self.images[chosen], points=self.points[chosen], **columns)
+        hidden = None if self.hidden is None else self.hidden[chosen]
+        return replace(
+            self, images=self.images[chosen], points=self.points[chosen], hidden=hidden, **columns
+        )
+
+    def hidden_mask(self, row: int) -> UInt8[np.ndarray, "P P"]:
+        """255 where something covers the face in this photo itself; all 0 when nothing is known."""
+        if self.hidden is None:
+            return np.zeros((self.size, self.size), np.uint8)
+        return np.unpackbits(self.hidden[row], axis=1, count=self.size) * np.uint8(255)
 
 
 def points_box68(points: Float[np.ndarray, "L 2"]) -> Float[np.ndarray, "4"]:

@@ -9,6 +9,7 @@ from occface_core.distillation.config import RECIPES, TrainConfig
 
 HELP = {
     "photos": "folder of photos with landmarks (tar shards or images); without it, synthetic renders alone",
+    "hidden": "folder of SPLIT-hidden.npz files made by the command `hidden`",
     "minutes": "time budget; the learning rate reaches zero at its end",
     "steps": "stop after so many steps instead of by time (exact reruns)",
     "teacher": "shipped name or .safetensors file of the network to distil",
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             parser.add_argument("--coverage", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"))
             continue
         default = item.default if item.default is not MISSING else None
-        kind = {"photos": Path, "limit": int}.get(item.name, type(default))
+        kind = {"photos": Path, "hidden": Path, "limit": int}.get(item.name, type(default))
         parser.add_argument(
             f"--{item.name.replace('_', '-')}",
             dest=item.name,

@@ -22,6 +22,8 @@ class TrainConfig:
         out: run folder: checkpoints, metrics.json, losses.jsonl and .csv, TensorBoard events, sample sheets.
         photos: folder of photos with landmarks (tar shards or images), or None: synthetic renders alone.
         split: shard prefix or sub-folder to train on; `dev_split` is shown on sheets, never trained on.
+        hidden: folder of SPLIT-hidden.npz files, what covers faces in the photos themselves;
+            None: everything inside the outline of the landmarks counts as visible.
         teacher: checkpoint path or asset name; distillation recipes need it.
         start_from: checkpoint to start from (a student starts from its teacher unless this says "scratch").
         minutes: time budget; the learning rate falls to zero at its end.
@@ -56,6 +58,7 @@ class TrainConfig:
     split: str = "train"
     dev_split: str = "dev"
     cache: Path = Path("runs/cache")
+    hidden: Path | None = None
     limit: int | None = None
     teacher: str = "teacher"
     start_from: str = ""

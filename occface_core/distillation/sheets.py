@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from occface_core.data.batches import BatchConfig, TwinSampler
+from occface_core.data.hidden import hidden_file, with_hidden
 from occface_core.data.packed import pack
 from occface_core.data.photos import PhotoSet, load_photo_set
 from occface_core.data.pixels import to_bytes
@@ -45,16 +46,19 @@ def sheet_faces(config: TrainConfig, scene: Scene) -> Twin:
     if config.photos is not None and config.photo_count:
         for split in (config.dev_split, config.split):
             try:
-                return _photographs(config, scene, load_photo_set(config.photos, split=split))
+                photos = load_photo_set(config.photos, split=split)
+                return _photographs(config, scene, photos, split)
             except DataError as error:
                 log.info("no sample sheet from split %r: %s", split, error)
     return _renders(config, scene)
 
 
-def _photographs(config: TrainConfig, scene: Scene, photos: PhotoSet) -> Twin:
+def _photographs(config: TrainConfig, scene: Scene, photos: PhotoSet, split: str) -> Twin:
     count = min(config.sheet_faces, len(photos))
     rows = np.linspace(0, len(photos) - 1, count).round().astype(int)
     packed = pack(PhotoSet([photos.records[row] for row in rows]))
+    if config.hidden is not None:
+        packed = with_hidden(packed, hidden_file(config.hidden, split))
     batch = BatchConfig(
         batch_size=len(packed),
         size=config.input_size,

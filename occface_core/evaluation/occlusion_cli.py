@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark occlusion`."""
     add = parser.add_argument
     add("--images", type=Path, required=True, help="photos with 468 landmarks (docs/data.md)")
+    add(
+        "--hidden",
+        type=Path,
+        metavar="DIR",
+        help="folder of SPLIT-hidden.npz: masks then leave out hair and glasses of the photos themselves",
+    )
     add("--split", default="dev", help="shard prefix or sub-folder (default dev)")
     add(
         "--model",
@@ -151,12 +157,15 @@ def _twins(
     """The twins, and (photo, reason) of photos that are none."""
     from tqdm import tqdm
 
+    from occface_core.data.hidden import hidden_file, with_hidden
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
     from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
 
     photos = load_photo_set(args.images, split=args.split)
     packed = cached_pack(photos, args.cache, limit=args.limit, progress=tqdm)
+    if args.hidden:
+        packed = with_hidden(packed, hidden_file(args.hidden, args.split))
     settings = TwinSettings(size, args.family, tuple(args.coverage), max(1, args.duplicates), args.seed)
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]

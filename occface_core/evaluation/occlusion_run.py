@@ -21,6 +21,7 @@ def run_settings(twins: EvaluationTwins, participants: Participants, reference: 
     """Everything the figures of a run depend on."""
     return {
         "twins": twins.identifier,
+        "hidden": twins.hidden_identifier,
         "settings": asdict(twins.settings),
         "photos": len(twins.packed),
         "batch_size": twins.batch_size,

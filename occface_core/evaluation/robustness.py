@@ -30,6 +30,7 @@ from occface_core.evaluation.twins import views_of
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput
+from occface_core.occlusion.face_points import face_mask_from_points
 
 Encoder = Callable[[Tensor], EncoderOutput]
 MEAN_HEAD = "mean head"  # on the reference's pose: it knows where the face is and nothing of the person
@@ -223,7 +224,9 @@ def _mask_scores(got: Prediction, batch: TwinBatch, view: str) -> dict[str, Tens
     if got.mask is None:
         return {}
     truth = batch.face_mask if view == "clean" else batch.visible
-    scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, batch.face_mask[:, 0] > 0.5)
+    # Inside the outline, and not only where the photo itself leaves skin bare: hair taken for skin counts.
+    outline = face_mask_from_points(batch.points, *truth.shape[-2:]).to(truth.device)
+    scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, outline[:, 0] > 0.5)
     return {f"mask_{name}": value for name, value in scores.items()}
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, number_people, warp
+from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, number_people, uncovered, warp
 from occface_core.data.packed import PackedPhotos
 from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
@@ -127,17 +127,24 @@ class EvaluationTwins:
         digest.update(np.ascontiguousarray(self.packed.points[:, :468]).tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def hidden_identifier(self) -> str | None:
+        """Names what is known to cover the faces in the photos; masks depend on it, pictures do not."""
+        hidden = self.packed.hidden
+        return None if hidden is None else hashlib.sha256(hidden.tobytes()).hexdigest()[:16]
+
     def __getitem__(self, step: int) -> ViewBatch:
         rows = range(step * self.batch_size, min((step + 1) * self.batch_size, len(self.packed)))
         if not rows:
             raise IndexError(step)
         clean = torch.cat([self._crop(row) for row in rows])
         points = self.points[rows.start : rows.stop]
-        face = face_mask_from_points(points, self.settings.size, self.settings.size)
+        outline = face_mask_from_points(points, self.settings.size, self.settings.size)
+        bare = torch.from_numpy(np.stack([self._uncovered(row) for row in rows]))[:, None]
         deep = estimate_depth(points, mean_points=self.mean_points)
         made = [
             [
-                self._cover(row, k, clean[i : i + 1], face[i : i + 1], deep[i : i + 1])
+                self._cover(row, k, clean[i : i + 1], outline[i : i + 1], deep[i : i + 1])
                 for i, row in enumerate(rows)
             ]
             for k in range(self.settings.covers)
@@ -147,8 +154,8 @@ class EvaluationTwins:
         return ViewBatch(
             clean=clean,
             occluded=pictures[0],
-            face_mask=face,
-            visible=torch.cat([one.mask for one in twin]),
+            face_mask=outline * bare,
+            visible=torch.cat([one.mask for one in twin]) * bare,
             points=points,
             coverage=torch.cat([one.coverage for one in twin]),
             family=[one.family[0] for one in twin],
@@ -160,6 +167,9 @@ class EvaluationTwins:
     def _crop(self, row: int) -> Float[Tensor, "1 3 S S"]:
         image = warp(self.packed.images[row], self._matrix, self.settings.size)
         return torch.from_numpy(image).permute(2, 0, 1)[None].float().contiguous() / 255
+
+    def _uncovered(self, row: int) -> Float[np.ndarray, "S S"]:
+        return uncovered(self.packed, row, self._matrix, self.settings.size)
 
     def _cover(self, row: int, number: int, clean: Tensor, face: Tensor, points: Tensor) -> Occlusion:
         rng = np.random.default_rng([self.settings.seed, 4, row, number])

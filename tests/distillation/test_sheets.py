@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from occface_core.data.hidden import hidden_file, write_hidden
+from occface_core.data.packed import PACK_SIZE
+from occface_core.data.photos import load_photo_set
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.run import run_training
 from occface_core.distillation.scene import Scene
@@ -51,6 +54,19 @@ def test_photos_are_spread_over_the_split_and_always_the_same(
 def test_fewer_photos_than_rows(config: TrainConfig, scene: Scene, photo_folder: Path) -> None:
     faces = sheet_faces(config.replace(photos=photo_folder, split="", sheet_faces=50), scene)
     assert len(faces.clean) == 12
+
+
+def test_sheets_outline_what_the_photos_themselves_leave_bare(
+    config: TrainConfig, scene: Scene, photo_folder: Path, tmp_path: Path
+) -> None:
+    config = config.replace(photos=photo_folder, split="train", dev_split="", sheet_faces=3)
+    names = load_photo_set(photo_folder, split="").records
+    masks = np.zeros((len(names), PACK_SIZE, PACK_SIZE), bool)
+    masks[:, : PACK_SIZE // 2] = True
+    write_hidden(hidden_file(tmp_path, ""), [record.name for record in names], masks)
+    bare, whole = sheet_faces(config.replace(hidden=tmp_path), scene), sheet_faces(config, scene)
+    assert torch.equal(bare.occluded, whole.occluded)
+    assert 0.2 < bare.face.sum() / whole.face.sum() < 0.8
 
 
 def test_a_sheet_has_a_panel_for_everything(

@@ -14,6 +14,9 @@ import pytest
 import torch
 
 from occface_core import cli
+from occface_core.data.hidden import hidden_file, write_hidden
+from occface_core.data.packed import cached_pack
+from occface_core.data.photos import load_photo_set
 from occface_core.evaluation.robustness import RobustnessBenchmark
 from occface_core.networks.checkpoints import save_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
@@ -165,6 +168,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         (("--against", "none.npz"), "none.npz"),
         (("--family", "umbrella"), "umbrella"),
         (("--reference", "x.npz"), "must be a network"),
+        (("--hidden", "nowhere"), "hidden.npz"),
     ],
 )
 def test_wrong_usage_is_explained(
@@ -172,3 +176,23 @@ def test_wrong_usage_is_explained(
 ) -> None:
     assert benchmark(*options) == WRONG_USAGE
     assert message in capsys.readouterr().err
+
+
+def test_what_covers_the_photos_themselves_changes_the_masks_alone(
+    benchmark: Callable, finished: Path, photo_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    packed = cached_pack(load_photo_set(photo_folder, split=""), cache)
+    masks = np.zeros((len(packed), packed.size, packed.size), bool)
+    masks[:, : packed.size // 2] = True
+    write_hidden(hidden_file(tmp_path, ""), packed.names, masks)
+    assert benchmark("--duplicates", "2", "--hidden", tmp_path) == 0
+    told, plain = (json.loads((run / "settings.json").read_text()) for run in (tmp_path / "run", finished))
+    assert told["twins"] == plain["twins"]
+    assert plain["hidden"] is None
+    assert len(told["hidden"]) == 16
+    rows, before = (
+        list(csv.DictReader((run / "rows.csv").open(newline=""))) for run in (tmp_path / "run", finished)
+    )
+    changed = {k for k in rows[0] if any(a[k] != b[k] for a, b in zip(rows, before, strict=True))}
+    assert changed
+    assert all("/mask_" in key for key in changed), changed

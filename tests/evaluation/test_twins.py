@@ -57,6 +57,22 @@ def test_the_name_changes_with_whatever_changes_the_pictures(make_twins, labelle
     assert make_twins(pack=moved).identifier != name
 
 
+def test_covers_in_the_photos_themselves_shrink_masks_not_pictures(make_twins, labelled_pack) -> None:
+    masks = np.zeros((10, 80, 80), bool)
+    masks[:, :40] = True
+    known = replace(labelled_pack, hidden=np.packbits(masks, axis=2))
+    twins, plain = make_twins(10, pack=known), make_twins(10)
+    assert twins.identifier == plain.identifier
+    assert plain.hidden_identifier is None
+    assert twins.hidden_identifier is not None
+    bare, whole = twins[0], plain[0]
+    assert torch.equal(bare.occluded, whole.occluded)
+    for name in ("face_mask", "visible"):
+        upper, lower = getattr(bare, name)[:, :, :28], getattr(bare, name)[:, :, 36:]
+        assert not upper.any()
+        assert torch.equal(lower, getattr(whole, name)[:, :, 36:])
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [({"covers": 0}, "covers 0"), ({"coverage": (0.5, 0.2)}, "increasing"), ({"size": 8}, "size 8")],

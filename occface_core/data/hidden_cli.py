@@ -1,0 +1,52 @@
+"""`python -m occface_core hidden`: find what covers the faces of training photos."""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("photos", type=Path, help="folder of photos with landmarks, as for `train`")
+    parser.add_argument("--split", default="train", help="shard prefix or sub-folder (default train)")
+    parser.add_argument(
+        "--parser", type=Path, required=True, metavar="DIR", help="face parser: model.json and its weights"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="where SPLIT-hidden.npz goes, for `train --hidden DIR`",
+    )
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="of decoded photos")
+    parser.add_argument("--limit", type=int, default=None, metavar="N", help="first N photos only")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
+    parser.add_argument("--half", action="store_true", help="bfloat16: faster where the machine has it")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Label a split; prints how much of the faces is covered."""
+    import numpy as np
+    import torch
+    from tqdm import tqdm
+
+    from occface_core.data.hidden import hidden_file, write_hidden
+    from occface_core.data.packed import cached_pack
+    from occface_core.data.parsing import FaceParser, hidden_parts
+    from occface_core.data.photos import load_photo_set
+
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = FaceParser(args.parser, device, half=args.half)
+    packed = cached_pack(load_photo_set(args.photos, split=args.split), args.cache, limit=args.limit)
+    masks = []
+    with tqdm(total=len(packed), unit="photo") as bar:
+        for batch in hidden_parts(packed, network):
+            masks.append(batch)
+            bar.update(len(batch))
+    path = hidden_file(args.out, args.split)
+    write_hidden(path, packed.names, np.concatenate(masks))
+    sys.stdout.write(f"{len(packed)} photos, {path}\n")
+    return 0

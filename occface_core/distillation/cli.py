@@ -14,6 +14,7 @@ HELP = {
     "steps": "stop after so many steps instead of by time (exact reruns)",
     "teacher": "shipped name or .safetensors file of the network to distil",
     "start_from": "checkpoint to start from, or 'scratch'",
+    "only": "part of the network to train, as mask_head; the rest stays as it is",
     "code_loss": "plain (as published) or normalised mean squared error over the code",
     "loss_weights": "factors on single loss terms, as shape=0,posed=2; 0 switches a term off",
     "precision": "32-true, bf16-mixed, or auto: bf16-mixed where it is faster",

@@ -26,6 +26,7 @@ class TrainConfig:
             None: everything inside the outline of the landmarks counts as visible.
         teacher: checkpoint path or asset name; distillation recipes need it.
         start_from: checkpoint to start from (a student starts from its teacher unless this says "scratch").
+        only: part of the network to train, "mask_head" for instance; the rest stays bit for bit. Empty: all.
         minutes: time budget; the learning rate falls to zero at its end.
         steps: stop after so many steps instead (exact reruns); 0 means by time.
         local_channels: channels per cell that reach the code unpooled, see networks/encoder.py; 0: none.
@@ -62,6 +63,7 @@ class TrainConfig:
     limit: int | None = None
     teacher: str = "teacher"
     start_from: str = ""
+    only: str = ""
     backbone: str = "resnet18"
     input_size: int = 112
     mask_size: int = 112

@@ -43,6 +43,20 @@ class _Tensors(nn.Module):
         return self.network.tensors(image)
 
 
+def freeze_but(model: FaceEncoder, name: str) -> list[nn.Module]:
+    """Let only the named part of a network learn; returns the other parts, which must stay in eval mode.
+
+    Raises:
+        ConfigError: the network has no such part.
+    """
+    parts = {k: v for k, v in model.named_children() if any(True for _ in v.parameters())}
+    if name not in parts:
+        raise ConfigError(f"only {name!r}: the network has no such part; it has {', '.join(parts)}")
+    model.requires_grad_(False)
+    parts.pop(name).requires_grad_(True)
+    return list(parts.values())
+
+
 class Trainer:
     """Runs one recipe.
 
@@ -88,6 +102,7 @@ class Trainer:
         self.recipe.autocast = fabric.autocast
         self.weights = config.term_weights
         self.network = model
+        self.still = freeze_but(model, config.only) if config.only else []
         # Small networks of a recipe's own; their gradients are averaged here, not by Fabric.
         self.extra = nn.ModuleDict(getattr(self.recipe, "modules", {})).to(scene.device)
         self.model, self.optimizer = fabric.setup(_Tensors(model), self._optimizer())
@@ -95,7 +110,7 @@ class Trainer:
         self.curves = Curves(config.out, active=fabric.is_global_zero)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        trained = [*self.network.parameters(), *self.extra.parameters()]
+        trained = [p for p in self.network.parameters() if p.requires_grad] + [*self.extra.parameters()]
         decay = [p for p in trained if p.ndim > 1]
         rest = [p for p in trained if p.ndim <= 1]
         return torch.optim.AdamW(
@@ -173,6 +188,8 @@ class Trainer:
         twin = self.feed.twin(supply)
         self.model.train()
         self.extra.train()
+        for part in self.still:
+            part.eval()
         self.recipe.step = self.clock.step
         losses = self.recipe.losses(self.predict, twin, progress)
         # A weight of 0 still sends (zero) gradients everywhere, as synchronised processes need.

@@ -21,7 +21,7 @@ from occface_core.evaluation.groups import appearance
 from occface_core.evaluation.metrics import MM
 from occface_core.occlusion.api import EMPIRICAL, IRRATIONAL
 
-PHOTO_COLUMNS = ("index", "family", "coverage")
+PHOTO_COLUMNS = ("index", "family", "coverage", "own_cover")
 
 
 def kind_of(family: str) -> str:
@@ -95,7 +95,8 @@ class Rows:
 
     def write_csv(self, path: Path, names: Sequence[str]) -> None:
         """One line per photo; `names` of all photos by index. Layout: docs/metrics.md."""
-        head = ["name", "family", "kind", "coverage", "label", "age", "gender", "ethnicity"]
+        shares = [name for name in ("coverage", "own_cover") if name in self.columns]
+        head = ["name", "family", "kind", *shares, "label", "age", "gender", "ethnicity"]
         with path.open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow([*head, *self.metrics])
@@ -103,7 +104,8 @@ class Rows:
                 label = self.labels[index] if self.labels else ""
                 seen, family = appearance(label), self.columns["family"][i]
                 kind = kind_of(family)
-                start = [names[index], family, kind, repr(round(self.columns["coverage"][i], 6)), label]
+                parts = [repr(round(self.columns[share][i], 6)) for share in shares]
+                start = [names[index], family, kind, *parts, label]
                 figures = (self.columns[metric][i] for metric in self.metrics)
                 cells = ["" if np.isnan(value) else f"{value:.7g}" for value in figures]
                 writer.writerow([*start, seen.age, seen.gender, seen.ethnicity, *cells])

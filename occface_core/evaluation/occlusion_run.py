@@ -64,7 +64,8 @@ def run_occlusion(
     """
     settings = run_settings(twins, participants, benchmark.reference)
     partial = PartialRun(out, settings, restart=restart)
-    rows = benchmark.run(twins, progress=progress, partial=partial, workers=workers)
+    own_covers = twins.hidden_identifier is not None
+    rows = benchmark.run(twins, progress=progress, partial=partial, workers=workers, own_covers=own_covers)
     rows.labels = twins.packed.labels
     seed, reference = twins.settings.seed, benchmark.reference
     summary = summarise(rows, seed=seed)

@@ -18,6 +18,7 @@ BINS: tuple[tuple[float, float], ...] = (
     (0.4, 0.5),
     (0.5, 1.0),
 )
+OWN_BINS = ((0.0, 0.03), (0.03, 0.1), (0.1, 1.0))  # shares of faces that the photos themselves hide
 # What a lower value of is better, and so can be reduced: (input, metric).
 REDUCIBLE = (
     ("occluded", "shape_mm"),
@@ -40,6 +41,9 @@ def photo_groups(rows: Rows) -> dict[str, np.ndarray]:
         above = (coverage > 0) if low == 0 else coverage >= low
         below = coverage <= high if high == 1 else coverage < high
         groups[f"coverage {low:.0%}-{high:.0%}"] = above & below
+    if "own_cover" in rows.columns:
+        own = rows.array("own_cover")
+        groups |= {f"own cover {a:.0%}-{b:.0%}": (own >= a) & (own < b) for a, b in OWN_BINS}
     kinds = np.array([kind_of(name) for name in family])
     groups |= {f"kind {kind}": kinds == kind for kind in ("irrational", "empirical")}
     groups |= {f"family {name}": family == name for name in sorted(set(family.tolist()))}

@@ -1,5 +1,6 @@
 """A summary of the occlusion benchmark as Markdown."""
 
+import math
 from collections.abc import Mapping
 
 from occface_core.evaluation.groups import SMALL
@@ -45,8 +46,11 @@ def markdown(summary: Mapping) -> str:
         parts.append(_consistency(summary))
     parts += _comparisons(summary)
     people = [g for g in summary["groups"] if g.startswith(("apparent ", "label "))]
-    covers = [g for g in summary["groups"] if g not in people]
+    own = [g for g in summary["groups"] if g.startswith("own cover ")]
+    covers = [g for g in summary["groups"] if g not in [*people, *own]]
     parts.append("### By coverage and family\n\n" + _by_group(summary, covers))
+    if own:
+        parts.append(f"### Clean photos by what covers the face in them\n\n{_own_covers(summary, own)}")
     if people:
         note = "How people appear in their photos by the set's labels, not who they are."
         parts.append(f"### By group\n\n{note}\n\n{_by_group(summary, people)}")
@@ -121,6 +125,27 @@ def _comparisons(summary: Mapping) -> list[str]:
                 lines.append(f"| {title.format(against=against)} | " + " | ".join(cells) + " |")
         tables.append("\n".join(lines))
     return tables
+
+
+def _own_covers(summary: Mapping, groups: list[str]) -> str:
+    """Masks on the clean photos, whose hair, hats and glasses are known."""
+    every = summary["groups"]["all"]
+    names = [key.split("/")[0] for key in every if key.endswith("/clean/mask_own_found")]
+    metrics = {
+        "mask_iou": "mask IoU",
+        "mask_own_found": "of the covers found",
+        "mask_recall": "of the skin kept",
+    }
+    lines = [
+        "| face hidden | photos | " + " | ".join(f"{n}: {t}" for n in names for t in metrics.values()) + " |",
+        "|---|---|" + "---|" * (len(names) * len(metrics)),
+    ]
+    for group in groups:
+        row = summary["groups"][group]
+        means = (row[f"{name}/clean/{metric}"]["mean"] for name in names for metric in metrics)
+        cells = ["-" if math.isnan(mean) else f"{mean:.3f}" for mean in means]
+        lines.append(f"| {group.removeprefix('own cover ')} | {row['count']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def _by_group(summary: Mapping, groups: list[str]) -> str:

@@ -33,6 +33,7 @@ from occface_core.networks.encoder import EncoderOutput
 from occface_core.occlusion.face_points import face_mask_from_points
 
 Encoder = Callable[[Tensor], EncoderOutput]
+OWN_COVER = 0.03  # share of the face; what a photo hides below it is too little to be found or missed
 MEAN_HEAD = "mean head"  # on the reference's pose: it knows where the face is and nothing of the person
 
 
@@ -96,6 +97,7 @@ class RobustnessBenchmark:
         progress: Callable[[Iterable], Iterable] = iter,
         partial: PartialRun | None = None,
         workers: int = 0,
+        own_covers: bool = False,
     ) -> Rows:
         """Evaluate every photo once.
 
@@ -104,12 +106,13 @@ class RobustnessBenchmark:
             progress: wraps the batches that are left to do; given an iterable with a length.
             partial: where finished batches are kept and taken up again.
             workers: processes that make the covers.
+            own_covers: also measure how much is found of what covers the faces in the photos themselves.
         """
         rows, done = partial.resume() if partial else (Rows(), 0)
         steps = range(done, len(twins))
         batches = _load(twins, steps, workers)
         for step, _ in zip(steps, progress(steps), strict=True):
-            columns = self.measure(next(batches), rows.sums)
+            columns = self.measure(next(batches), rows.sums, own_covers=own_covers)
             for name, values in columns.items():
                 rows.add(name, values)
             if partial:
@@ -117,13 +120,17 @@ class RobustnessBenchmark:
         return rows
 
     @torch.no_grad()
-    def measure(self, batch: TwinBatch, sums: dict[str, ShapeSums]) -> dict[str, list]:
+    def measure(
+        self, batch: TwinBatch, sums: dict[str, ShapeSums], *, own_covers: bool = False
+    ) -> dict[str, list]:
         """Values of one batch by column; adds to the running sums."""
         columns: dict[str, list] = {
             "family": list(batch.family),
             "coverage": batch.coverage.tolist(),
             "index": batch.index.tolist(),
         }
+        if own_covers:
+            columns["own_cover"] = own_cover(batch).tolist()
         batch = batch.to(self.device)
         views = list(views_of(batch))
         answers = self._ask(batch, views)
@@ -133,7 +140,7 @@ class RobustnessBenchmark:
             told = answers[name]
             for view in ("clean", "occluded"):
                 figures = self._against(told[view], target, batch, model)
-                figures |= _mask_scores(told[view], batch, view)
+                figures |= _mask_scores(told[view], batch, view, own_covers=own_covers)
                 if view == "occluded":
                     figures |= _drift(told, batch.points, model.region)
                 _store(columns, f"{name}/{view}", figures, told[view].valid)
@@ -220,14 +227,28 @@ def _consistency(told: Mapping[str, Prediction], views: Sequence[str], region: T
     return figures
 
 
-def _mask_scores(got: Prediction, batch: TwinBatch, view: str) -> dict[str, Tensor]:
+def _mask_scores(got: Prediction, batch: TwinBatch, view: str, *, own_covers: bool) -> dict[str, Tensor]:
     if got.mask is None:
         return {}
     truth = batch.face_mask if view == "clean" else batch.visible
     # Inside the outline, and not only where the photo itself leaves skin bare: hair taken for skin counts.
-    outline = face_mask_from_points(batch.points, *truth.shape[-2:]).to(truth.device)
+    outline = _outline(batch)
     scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, outline[:, 0] > 0.5)
+    if own_covers and view == "clean":
+        own = (outline > 0.5) & (batch.face_mask <= 0.5)
+        found = (own[:, 0] & ~got.mask).flatten(1).sum(1) / own.flatten(1).sum(1).clamp(min=1)
+        scores["own_found"] = torch.where(own_cover(batch) >= OWN_COVER, found, torch.nan)
     return {f"mask_{name}": value for name, value in scores.items()}
+
+
+def _outline(batch: TwinBatch) -> Tensor:
+    """(B,1,S,S) everything inside the landmarks' outline, covered or not."""
+    return face_mask_from_points(batch.points, *batch.face_mask.shape[-2:]).to(batch.face_mask.device)
+
+
+def own_cover(batch: TwinBatch) -> Tensor:
+    """(B,) share of the face that something in the photo itself hides, as far as that is known."""
+    return 1 - batch.face_mask.flatten(1).sum(1) / _outline(batch).flatten(1).sum(1).clamp(min=1)
 
 
 def _store(columns: dict[str, list], key: str, figures: Mapping[str, Tensor], valid: Tensor) -> None:

@@ -14,7 +14,7 @@ from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.feed import Supply
 from occface_core.distillation.run import run_training
 from occface_core.distillation.state import STATE_FILE
-from occface_core.distillation.trainer import Trainer
+from occface_core.distillation.trainer import Trainer, model_path
 from occface_core.errors import CheckpointError, ConfigError, DataError
 from occface_core.networks.checkpoints import load_encoder, save_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
@@ -142,6 +142,18 @@ def test_an_empty_folder_of_photos(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match="no images"):
         run_training(config.replace(photos=tmp_path / "photos", split=""))
+
+
+def test_one_part_learns_and_the_rest_stays_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
+    first = load_encoder(run_training(config)["model"]).state_dict()
+    start = str(model_path(config.out))
+    again = config.replace(out=tmp_path / "again", start_from=start, only="mask_head")
+    then = load_encoder(run_training(again)["model"]).state_dict()
+    changed = {name for name, value in then.items() if not torch.equal(value, first[name])}
+    assert changed
+    assert all(name.startswith("mask_head.") for name in changed), changed
+    with pytest.raises(ConfigError, match="no such part; it has backbone"):
+        run_training(config.replace(out=tmp_path / "wrong", only="nose"))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,11 +144,11 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     whole = {path.name: path.read_bytes() for path in finished.iterdir()}
     measure, steps = RobustnessBenchmark.measure, []
 
-    def failing(self, batch, sums):
+    def failing(self, batch, sums, **options):
         steps.append(batch.index[0].item())
         if len(steps) == 3:
             raise KeyboardInterrupt
-        return measure(self, batch, sums)
+        return measure(self, batch, sums, **options)
 
     monkeypatch.setattr(RobustnessBenchmark, "measure", failing)
     assert benchmark("--duplicates", "2") == INTERRUPTED
@@ -193,6 +193,19 @@ def test_what_covers_the_photos_themselves_changes_the_masks_alone(
     rows, before = (
         list(csv.DictReader((run / "rows.csv").open(newline=""))) for run in (tmp_path / "run", finished)
     )
-    changed = {k for k in rows[0] if any(a[k] != b[k] for a, b in zip(rows, before, strict=True))}
+    changed = {k for k in before[0] if any(a[k] != b[k] for a, b in zip(rows, before, strict=True))}
     assert changed
     assert all("/mask_" in key for key in changed), changed
+    assert set(rows[0]) - set(before[0]) == {"own_cover"} | {
+        f"{name}/clean/mask_own_found" for name in ("first", "second")
+    }
+    shares = [float(row["own_cover"]) for row in rows]
+    assert 0.1 < min(shares) < max(shares) < 0.9
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    own = summary["groups"]["own cover 10%-100%"]
+    assert own["count"] == 12
+    found, skin = (own[f"second/clean/mask_{name}"]["mean"] for name in ("own_found", "recall"))
+    assert found + skin == pytest.approx(1, abs=0.3)  # an untrained mask knows no difference
+    text = (tmp_path / "run" / "summary.md").read_text()
+    assert "| 10%-100% | 12 |" in text.split("### Clean photos by what covers")[1]
+    assert "own cover" not in (finished / "summary.md").read_text()

@@ -23,7 +23,7 @@ COMMANDS = {
         "occface_core.data.synthetic_export_cli",
         "render faces with exact truth: pictures, masks, depth, codes, landmarks, cameras",
     ),
-    "hidden": ("occface_core.data.hidden_cli", "find what covers the faces of training photos"),
+    "hidden": ("occface_core.pipeline.hidden_cli", "find what covers the faces of training photos"),
     "train": ("occface_core.distillation.cli", "train a teacher or a student"),
     "benchmark": ("occface_core.evaluation.benchmark_cli", "measure a model or a folder of predictions"),
     "assets": ("occface_core.pipeline.assets_cli", "import FLAME; build, list and verify shipped files"),

@@ -41,7 +41,7 @@ import numpy as np
 import torch
 from IPython.display import SVG, Image, Markdown, display
 
-from occface_core.data.hidden import hidden_file, with_hidden
+from occface_core.data.hidden import with_hidden_of
 from occface_core.data.packed import cached_pack
 from occface_core.data.photos import load_photo_set
 from occface_core.data.synthetic_pack import synthetic_pack
@@ -67,8 +67,7 @@ sources = {"teacher": teacher, "student": student, **extra}
 networks = load_networks(sources, "cpu")
 if photos:
     packed = cached_pack(load_photo_set(photos, split=split), Path(cache), limit=limit or None)
-    if hidden:
-        packed = with_hidden(packed, hidden_file(Path(hidden), split))
+    packed = with_hidden_of(packed, Path(hidden) if hidden else None, split)
 else:
     packed = synthetic_pack(head, albedo, limit or 64, generator=torch.Generator().manual_seed(seed))
 covers = TwinSettings(

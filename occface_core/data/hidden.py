@@ -34,6 +34,11 @@ def write_hidden(path: Path, names: Sequence[str], masks: Bool[np.ndarray, "N P 
     temporary.replace(path)
 
 
+def with_hidden_of(packed: PackedPhotos, folder: Path | None, split: str) -> PackedPhotos:
+    """`with_hidden` from a folder of such files; without a folder nothing is known and the pack stays."""
+    return packed if folder is None else with_hidden(packed, hidden_file(folder, split))
+
+
 def with_hidden(packed: PackedPhotos, path: Path) -> PackedPhotos:
     """The pack with the masks of `path`. A photo that has none there counts as uncovered.
 

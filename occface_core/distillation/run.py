@@ -9,7 +9,7 @@ import torch
 
 from occface_core import __version__
 from occface_core.data.batches import BatchConfig, TwinSampler
-from occface_core.data.hidden import hidden_file, with_hidden
+from occface_core.data.hidden import with_hidden_of
 from occface_core.data.packed import PackedPhotos, cached_pack
 from occface_core.data.photos import load_photo_set
 from occface_core.distillation.config import TrainConfig
@@ -44,7 +44,7 @@ def load_packed(config: TrainConfig, split: str, limit: int | None) -> PackedPho
         log.warning(
             "%d of %d photos could not be read, first %s: %s", count, count + len(packed), name, reason
         )
-    return packed if config.hidden is None else with_hidden(packed, hidden_file(config.hidden, split))
+    return with_hidden_of(packed, config.hidden, split)
 
 
 def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> TwinSampler:

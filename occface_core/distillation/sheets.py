@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from occface_core.data.batches import BatchConfig, TwinSampler
-from occface_core.data.hidden import hidden_file, with_hidden
+from occface_core.data.hidden import with_hidden_of
 from occface_core.data.packed import pack
 from occface_core.data.photos import PhotoSet, load_photo_set
 from occface_core.data.pixels import to_bytes
@@ -57,8 +57,7 @@ def _photographs(config: TrainConfig, scene: Scene, photos: PhotoSet, split: str
     count = min(config.sheet_faces, len(photos))
     rows = np.linspace(0, len(photos) - 1, count).round().astype(int)
     packed = pack(PhotoSet([photos.records[row] for row in rows]))
-    if config.hidden is not None:
-        packed = with_hidden(packed, hidden_file(config.hidden, split))
+    packed = with_hidden_of(packed, config.hidden, split)
     batch = BatchConfig(
         batch_size=len(packed),
         size=config.input_size,

@@ -157,15 +157,14 @@ def _twins(
     """The twins, and (photo, reason) of photos that are none."""
     from tqdm import tqdm
 
-    from occface_core.data.hidden import hidden_file, with_hidden
+    from occface_core.data.hidden import with_hidden_of
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
     from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
 
     photos = load_photo_set(args.images, split=args.split)
     packed = cached_pack(photos, args.cache, limit=args.limit, progress=tqdm)
-    if args.hidden:
-        packed = with_hidden(packed, hidden_file(args.hidden, args.split))
+    packed = with_hidden_of(packed, args.hidden, args.split)
     settings = TwinSettings(size, args.family, tuple(args.coverage), max(1, args.duplicates), args.seed)
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]

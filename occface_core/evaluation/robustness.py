@@ -129,9 +129,10 @@ class RobustnessBenchmark:
             "coverage": batch.coverage.tolist(),
             "index": batch.index.tolist(),
         }
+        outline = face_mask_from_points(batch.points, *batch.face_mask.shape[-2:])
         if own_covers:
-            columns["own_cover"] = own_cover(batch).tolist()
-        batch = batch.to(self.device)
+            columns["own_cover"] = own_cover(batch, outline).tolist()
+        batch, outline = batch.to(self.device), outline.to(self.device)
         views = list(views_of(batch))
         answers = self._ask(batch, views)
         target = answers[self.reference]["clean"]
@@ -140,7 +141,7 @@ class RobustnessBenchmark:
             told = answers[name]
             for view in ("clean", "occluded"):
                 figures = self._against(told[view], target, batch, model)
-                figures |= _mask_scores(told[view], batch, view, own_covers=own_covers)
+                figures |= _mask_scores(told[view], batch, view, outline, own_covers=own_covers)
                 if view == "occluded":
                     figures |= _drift(told, batch.points, model.region)
                 _store(columns, f"{name}/{view}", figures, told[view].valid)
@@ -227,28 +228,24 @@ def _consistency(told: Mapping[str, Prediction], views: Sequence[str], region: T
     return figures
 
 
-def _mask_scores(got: Prediction, batch: TwinBatch, view: str, *, own_covers: bool) -> dict[str, Tensor]:
+def _mask_scores(
+    got: Prediction, batch: TwinBatch, view: str, outline: Tensor, *, own_covers: bool
+) -> dict[str, Tensor]:
     if got.mask is None:
         return {}
     truth = batch.face_mask if view == "clean" else batch.visible
     # Inside the outline, and not only where the photo itself leaves skin bare: hair taken for skin counts.
-    outline = _outline(batch)
     scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, outline[:, 0] > 0.5)
     if own_covers and view == "clean":
         own = (outline > 0.5) & (batch.face_mask <= 0.5)
         found = (own[:, 0] & ~got.mask).flatten(1).sum(1) / own.flatten(1).sum(1).clamp(min=1)
-        scores["own_found"] = torch.where(own_cover(batch) >= OWN_COVER, found, torch.nan)
+        scores["own_found"] = torch.where(own_cover(batch, outline) >= OWN_COVER, found, torch.nan)
     return {f"mask_{name}": value for name, value in scores.items()}
 
 
-def _outline(batch: TwinBatch) -> Tensor:
-    """(B,1,S,S) everything inside the landmarks' outline, covered or not."""
-    return face_mask_from_points(batch.points, *batch.face_mask.shape[-2:]).to(batch.face_mask.device)
-
-
-def own_cover(batch: TwinBatch) -> Tensor:
-    """(B,) share of the face that something in the photo itself hides, as far as that is known."""
-    return 1 - batch.face_mask.flatten(1).sum(1) / _outline(batch).flatten(1).sum(1).clamp(min=1)
+def own_cover(batch: TwinBatch, outline: Tensor) -> Tensor:
+    """(B,) share of the landmarks' outline (B,1,S,S) that something in the photo itself is known to hide."""
+    return 1 - batch.face_mask.flatten(1).sum(1) / outline.flatten(1).sum(1).clamp(min=1)
 
 
 def _store(columns: dict[str, list], key: str, figures: Mapping[str, Tensor], valid: Tensor) -> None:

@@ -26,20 +26,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label a split; prints how much of the faces is covered."""
+    """Label a split."""
     import numpy as np
-    import torch
     from tqdm import tqdm
 
     from occface_core.data.hidden import hidden_file, write_hidden
     from occface_core.data.packed import cached_pack
     from occface_core.data.parsing import FaceParser, hidden_parts
     from occface_core.data.photos import load_photo_set
+    from occface_core.pipeline.loading import resolve_device
 
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = FaceParser(args.parser, device, half=args.half)
+    network = FaceParser(args.parser, resolve_device(args.device), half=args.half)
     packed = cached_pack(load_photo_set(args.photos, split=args.split), args.cache, limit=args.limit)
     masks = []
     with tqdm(total=len(packed), unit="photo") as bar:

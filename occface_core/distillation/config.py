@@ -32,8 +32,8 @@ class TrainConfig:
         local_channels: channels per cell that reach the code unpooled, see networks/encoder.py; 0: none.
         evidence_points: landmarks a student looks for one by one, see networks/evidence.py; 0: none.
         evidence_blocks: residual convolutions before their heatmaps.
-        mask_size: side of the predicted face mask; 0: none. mask_detail: channels of its refinement at half
-            of the crop's resolution; 0: none.
+        mask_size: side of the predicted face mask; 0: none. mask_detail, mask_edges: channels of its
+            refinement at half of the crop's resolution and at all of it; 0: none.
         code_loss: "plain" (as published) or "normalised" mean squared error for distillation.
         synthetic_share: part of each batch that is rendered with exact truth.
         loss_weights: factors on top of the recipe's own weights, "shape=0,posed=2"; 0 switches a term off.
@@ -68,6 +68,7 @@ class TrainConfig:
     input_size: int = 112
     mask_size: int = 112
     mask_detail: int = 16
+    mask_edges: int = 16
     local_channels: int = 32
     evidence_points: int = 100
     evidence_blocks: int = 1

@@ -81,6 +81,7 @@ def make_model(
             input_size=config.input_size,
             mask_size=config.mask_size,
             mask_detail=config.mask_detail if config.mask_size else 0,
+            mask_edges=config.mask_edges if config.mask_size else 0,
             local_channels=config.local_channels,
             sigma_regions=regions,
             evidence_size=PRIOR_SIZE,

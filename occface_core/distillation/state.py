@@ -26,11 +26,18 @@ FIXED = (
     "loss_weights",
     "local_channels",
     "mask_detail",
+    "mask_edges",
     "evidence_blocks",
     "person_share",
 )
 # What a state lacks that was written before the setting existed, where today's default would be wrong.
-_BEFORE: dict[str, Any] = {"local_channels": 0, "mask_detail": 0, "evidence_blocks": 0, "person_share": 0.0}
+_BEFORE: dict[str, Any] = {
+    "local_channels": 0,
+    "mask_detail": 0,
+    "mask_edges": 0,
+    "evidence_blocks": 0,
+    "person_share": 0.0,
+}
 
 
 def write_state(config: TrainConfig, state: dict[str, Any]) -> None:

@@ -35,12 +35,12 @@ MAX_NORM = 5.0  # of the gradient; larger ones are scaled down
 class _Tensors(nn.Module):
     """A FaceEncoder that returns plain tensors: Fabric's wrapper cannot pass frozen dataclasses through."""
 
-    def __init__(self, network: FaceEncoder) -> None:
+    def __init__(self, network: FaceEncoder, *, mask_alone: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.mask_alone = network, mask_alone
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return self.network.tensors(image)
+        return {"mask": self.network.mask(image)} if self.mask_alone else self.network.tensors(image)
 
 
 def freeze_but(model: FaceEncoder, name: str) -> list[nn.Module]:
@@ -103,9 +103,12 @@ class Trainer:
         self.weights = config.term_weights
         self.network = model
         self.still = freeze_but(model, config.only) if config.only else []
+        self.mask_alone = config.only == "mask_head" and recipe.tells_masks
         # Small networks of a recipe's own; their gradients are averaged here, not by Fabric.
         self.extra = nn.ModuleDict(getattr(self.recipe, "modules", {})).to(scene.device)
-        self.model, self.optimizer = fabric.setup(_Tensors(model), self._optimizer())
+        self.model, self.optimizer = fabric.setup(
+            _Tensors(model, mask_alone=self.mask_alone), self._optimizer()
+        )
         self.clock = Clock()
         self.curves = Curves(config.out, active=fabric.is_global_zero)
 
@@ -191,7 +194,10 @@ class Trainer:
         for part in self.still:
             part.eval()
         self.recipe.step = self.clock.step
-        losses = self.recipe.losses(self.predict, twin, progress)
+        if self.mask_alone:
+            losses = self.recipe.mask_alone(lambda image: self.model(image)["mask"], twin)
+        else:
+            losses = self.recipe.losses(self.predict, twin, progress)
         # A weight of 0 still sends (zero) gradients everywhere, as synchronised processes need.
         means = {name: self.weights.get(name, 1.0) * value.mean() for name, value in losses.items()}
         self.fabric.backward(torch.stack(list(means.values())).sum())

@@ -39,6 +39,7 @@ class EncoderConfig:
     evidence_size: int = PRIOR_SIZE  # components of the prior that completes them
     evidence_blocks: int = 0  # residual convolutions before their heatmaps
     mask_detail: int = 0  # channels of the mask's refinement at 1/2 of the crop; 0: none
+    mask_edges: int = 0  # channels of its refinement at the crop's own pixels; 0: none
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -54,11 +55,11 @@ class EncoderConfig:
             raise ConfigError(f"local_channels {self.local_channels} is outside 0..512")
         if self.mask_size < 0 or self.mask_size % 8:
             raise ConfigError(f"mask_size {self.mask_size} must be 0 or a multiple of 8")
-        if not 0 <= self.evidence_blocks <= 8 or not 0 <= self.mask_detail <= 256:
-            raise ConfigError(
-                f"evidence_blocks {self.evidence_blocks} must be within 0..8 and mask_detail "
-                f"{self.mask_detail} within 0..256"
-            )
+        if not 0 <= self.evidence_blocks <= 8:
+            raise ConfigError(f"evidence_blocks {self.evidence_blocks} must be within 0..8")
+        for name in ("mask_detail", "mask_edges"):
+            if not 0 <= getattr(self, name) <= 256:
+                raise ConfigError(f"{name} {getattr(self, name)} must be within 0..256")
 
     def to_dict(self) -> dict:
         return asdict(self) | {"sigma_regions": list(self.sigma_regions)}
@@ -167,7 +168,9 @@ class FaceEncoder(nn.Module):
         self.register_buffer("code_mean", mean)
         self.register_buffer("code_scale", scale)
         self.mask_head = (
-            MaskHead(self.backbone.pyramid_channels, config.mask_size, config.mask_detail)
+            MaskHead(
+                self.backbone.pyramid_channels, config.mask_size, config.mask_detail, config.mask_edges
+            )
             if config.mask_size
             else None
         )
@@ -182,11 +185,7 @@ class FaceEncoder(nn.Module):
 
     def tensors(self, image: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
         """`forward` as plain tensors by name, for wrappers that hook into a module's output."""
-        size = self.config.input_size
-        if image.shape[-1] != size:
-            image = F.interpolate(
-                image, size=(size, size), mode="bilinear", align_corners=False, antialias=True
-            )
+        image = self.resized(image)
         features, pyramid = self.look(image)
         evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
@@ -204,10 +203,24 @@ class FaceEncoder(nn.Module):
         if evidence is not None:
             result |= {f"evidence_{name}": value for name, value in vars(evidence).items()}
         if self.mask_head is not None:
-            result["mask_logits"] = self.mask_head(pyramid)
+            result["mask_logits"] = self.mask_head(pyramid, image)
         if self.sigma_head is not None:
             result["log_sigma"] = self.sigma_head(features) + self.sigma_scale.log()
         return result
+
+    def mask(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 M M"]:
+        """Logits of the visible-face mask alone, of a network that predicts one."""
+        if self.mask_head is None:
+            raise ConfigError("mask_size 0: this network predicts no visible-face mask")
+        image = self.resized(image)
+        return self.mask_head(self.look(image)[1], image)
+
+    def resized(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 I I"]:
+        """Crops as large as `config.input_size`."""
+        size = self.config.input_size
+        if image.shape[-1] == size:
+            return image
+        return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
 
     def look(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
         """The backbone's features and maps, finest first, of crops as large as `config.input_size`."""

@@ -12,10 +12,12 @@ class MaskHead(nn.Module):
     """A small feature-pyramid decoder: lateral 1x1 convolutions summed top-down, logits at `size`.
 
     Hair and stripes are thinner than its cells, so `detail` corrects the logits from the map at 1/2 of the
-    crop; the correction starts at zero.
+    crop, and `edges` corrects those from the crop's own pixels; both corrections start at zero.
     """
 
-    def __init__(self, channels: list[int], size: int, detail: int = 0, width: int = 32) -> None:
+    def __init__(
+        self, channels: list[int], size: int, detail: int = 0, edges: int = 0, width: int = 32
+    ) -> None:
         super().__init__()
         self.size = size
         self.lateral = nn.ModuleList([nn.Conv2d(c, width, 1) for c in channels[1:]])
@@ -27,12 +29,16 @@ class MaskHead(nn.Module):
             nn.PixelShuffle(2),
         )
         self.detail = MaskDetail(channels[0], width, detail) if detail else None
+        self.edges = MaskEdges(channels[0], edges) if edges else None
 
-    def forward(self, pyramid: list[Tensor]) -> Float[Tensor, "B 1 M M"]:
+    def forward(self, pyramid: list[Tensor], image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 M M"]:
+        """Logits from the backbone's maps of `image`, a crop in [0,1]."""
         merged = merge_pyramid(self.lateral, pyramid[1:])
         logits = self.smooth(merged)
         if self.detail is not None:
             logits = self.detail(pyramid[0], merged, logits)
+        if self.edges is not None:
+            logits = self.edges(image, pyramid[0], logits)
         if logits.shape[-1] == self.size:
             return logits
         return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
@@ -65,6 +71,40 @@ class MaskDetail(nn.Module):
         )
         size = correction.shape[-2:]
         return correction + F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+
+class MaskEdges(nn.Module):
+    """Logits moved to where the picture has its edges: what the pixels themselves add to the mask.
+
+    Two thirds of the wrong pixels of a mask without it lie within one pixel of the true border, where the
+    map at 1/2 cannot say on which side a pixel is.
+    """
+
+    def __init__(self, fine: int, width: int) -> None:
+        super().__init__()
+        self.lift = nn.Sequential(nn.Conv2d(fine, 4 * width, 1), nn.PixelShuffle(2))
+        self.look = nn.Conv2d(4, width, 3, padding=1)
+        last = nn.Conv2d(width, 1, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.correct = nn.Sequential(
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=2, dilation=2),
+            nn.ReLU(inplace=True),
+            last,
+        )
+
+    def forward(self, image: Tensor, fine: Tensor, logits: Tensor) -> Float[Tensor, "B 1 S S"]:
+        size = image.shape[-2:]
+        logits, lifted = (
+            x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)
+            for x in (logits, self.lift(fine))
+        )
+        # Both inputs at the scale of a normalised map: colours span -2 to 2, and logits matter up to about 8.
+        seen = self.look(torch.cat([(image - 0.5) * 4.0, logits.clamp(-8, 8) / 4.0], dim=1))
+        return logits + self.correct(seen + lifted)
 
 
 class LocalFeatures(nn.Module):

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.feed import Supply
+from occface_core.distillation.recipes import DamiorRecipe
 from occface_core.distillation.run import run_training
 from occface_core.distillation.state import STATE_FILE
 from occface_core.distillation.trainer import Trainer, model_path
@@ -154,6 +155,27 @@ def test_one_part_learns_and_the_rest_stays_bit_for_bit(config: TrainConfig, tmp
     assert all(name.startswith("mask_head.") for name in changed), changed
     with pytest.raises(ConfigError, match="no such part; it has backbone"):
         run_training(config.replace(out=tmp_path / "wrong", only="nose"))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_mask_head_alone_learns_its_own_term_and_asks_no_teacher(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = str(run_training(config)["model"])
+    settings = config.replace(recipe="damior", teacher=teacher, start_from=teacher, steps=1)
+    whole = settings.replace(out=tmp_path / "whole", loss_weights="mask=3")
+    run_training(whole)
+
+    def asked(self, twin):
+        raise AssertionError("nothing but the mask is trained")
+
+    monkeypatch.setattr(DamiorRecipe, "target", asked)
+    alone = settings.replace(out=tmp_path / "alone", only="mask_head", loss_weights="mask=3")
+    run_training(alone)
+    (row,), (other,) = losses(alone), losses(whole)
+    assert row["total"] == row["mask"] > 0
+    # Frozen parts are in eval mode, so the masks themselves differ a little from the whole run's.
+    assert row["mask"] == pytest.approx(other["mask"], rel=0.5)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,18 +141,51 @@ def test_mask_detail_starts_silent_and_then_draws_what_is_thinner_than_a_cell() 
     pyramid = [level.detach() for level in pyramid]
     target = (image.amax(1, keepdim=True) > 0).float()
     for _ in range(150):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid), target)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid, image), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    drawn = head(pyramid) > 0
+    drawn = head(pyramid, image) > 0
     assert not drawn[..., 30:32].any()
     assert float(drawn[..., :29].float().mean()) > 0.99
 
 
+def test_mask_edges_start_silent_and_then_follow_the_pixels() -> None:
+    torch.manual_seed(0)
+    soft = FaceEncoder(EncoderConfig(input_size=64, mask_size=64, mask_detail=8)).eval()
+    sharp = FaceEncoder(EncoderConfig(input_size=64, mask_size=64, mask_detail=8, mask_edges=8)).eval()
+    sharp.load_state_dict(soft.state_dict(), strict=False)
+    image = torch.rand(2, 3, 64, 64) * 0.3 + 0.7
+    image[0, :, :, 31:] -= 0.7  # a border where no cell of any map ends
+    image[1, :, 17:] -= 0.7
+    assert torch.equal(soft.mask(image), sharp.mask(image))
+
+    head = sharp.mask_head
+    assert head is not None
+    assert head.edges is not None
+    optimizer = torch.optim.Adam(head.edges.parameters(), lr=0.01)
+    pyramid = [level.detach() for level in sharp.look(image)[1]]
+    target = (image.mean(1, keepdim=True) > 0.5).float()
+    for _ in range(120):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(head(pyramid, image), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert torch.equal(head(pyramid, image) > 0, target > 0.5)
+
+
+def test_the_mask_alone_is_the_mask_of_the_whole() -> None:
+    net = FaceEncoder(EncoderConfig(input_size=64, mask_size=64, mask_detail=8, mask_edges=8)).eval()
+    image = torch.rand(2, 3, 80, 80)
+    torch.testing.assert_close(net.mask(image), net(image).mask_logits)
+    with pytest.raises(ConfigError, match="predicts no visible-face mask"):
+        FaceEncoder(EncoderConfig(input_size=64)).mask(image)
+
+
 def test_refused_configurations_name_the_value() -> None:
-    for wrong in ({"evidence_blocks": 9}, {"mask_detail": -1}):
-        with pytest.raises(ConfigError, match=str(next(iter(wrong.values())))):
+    for wrong in ({"evidence_blocks": 9}, {"mask_detail": -1}, {"mask_edges": 257}):
+        name, value = next(iter(wrong.items()))
+        with pytest.raises(ConfigError, match=f"{name} {value}"):
             EncoderConfig(**wrong)
 
 

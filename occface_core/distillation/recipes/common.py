@@ -31,9 +31,15 @@ class Recipe:
 
     needs_teacher = False
     occludes = False
+    tells_masks = True  # whether the mask head learns from the true mask
     pairs_people = False  # whether it learns from several photos of one person
     step = 0  # set by the trainer
     autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
+
+    def mask_alone(self, mask: Callable[[Tensor], Tensor], twin: "Twin") -> Losses:
+        """The mask head's term, for runs that train nothing else: no teacher is asked, no head decoded."""
+        image, visible = (twin.occluded, twin.visible) if self.occludes else (twin.clean, twin.face)
+        return {"mask": mask_bce(mask(image), visible)}
 
 
 @dataclass(frozen=True)

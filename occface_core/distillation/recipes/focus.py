@@ -51,6 +51,7 @@ class FocusRecipe(Recipe):
 
     needs_teacher = True
     occludes = True
+    tells_masks = False
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
         if teacher is None:

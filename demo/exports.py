@@ -4,15 +4,15 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from demo.heads import MAX_JAW, parameters, photo_colours, upright
+from demo.heads import photo_colours, upright
 from occface_core.geometry.mesh import Mesh
 from occface_core.geometry.mesh_io import save_mesh
 from occface_core.morphable.head_model import HeadModel
+from occface_core.pipeline.animation import animatable_mesh
 from occface_core.pipeline.reconstructor import Reconstruction
 
 KEPT = 64
@@ -27,7 +27,7 @@ class Exports:
         self._lock = threading.Lock()
 
     def write(self, result: Reconstruction, head: HeadModel, suffixes: Sequence[str]) -> list[str]:
-        """Write the upright head with its colours; the GLB is neutral, textured and has named blendshapes.
+        """Write the upright head with its colours; the GLB is neutral, textured, with blendshapes and joints.
 
         Args:
             suffixes: For example ("obj", "ply", "glb").
@@ -35,7 +35,7 @@ class Exports:
         Returns:
             One path per suffix.
         """
-        meshes = {"glb": animatable_mesh(result, head)}
+        meshes = {"glb": animatable_mesh(result, head, posed=False)}
         plain = Mesh(
             verts=torch.from_numpy(upright(result, head)),
             faces=head.faces,
@@ -54,15 +54,3 @@ class Exports:
             while len(self._folders) > self._kept:
                 self._folders.popleft().cleanup()
             return Path(self._folders[-1].name)
-
-
-def animatable_mesh(result: Reconstruction, head: HeadModel) -> Mesh:
-    """The person's neutral head with one morph target per facial action, and one for the jaw."""
-    params = parameters(result)
-    neutral = torch.from_numpy(result.verts_neutral)
-    opened = torch.zeros(1, 6)
-    opened[0, 3] = MAX_JAW
-    with torch.inference_mode():
-        jaw = head(params.betas, torch.zeros_like(params.expression), opened).verts[0] - neutral
-    targets = dict(zip(head.expression_names, head.expressiondirs.unbind(-1), strict=True))
-    return replace(result.mesh("neutral"), vertex_properties={}, morph_targets={"jawOpen": jaw, **targets})

@@ -15,12 +15,11 @@ from demo.engine import Comparison
 from occface_core.geometry.mesh import vertex_normals
 from occface_core.morphable.albedo import vertex_uv
 from occface_core.morphable.head_model import HeadModel
-from occface_core.morphable.parameters import FaceParameters, layout
+from occface_core.pipeline.animation import MAX_JAW, parameters
 from occface_core.pipeline.reconstructor import Reconstruction
 from occface_core.rendering.rasterizer import interpolate, rasterize
 
 STUDENT_PANEL = 2
-MAX_JAW = 0.42  # radians, mouth wide open
 # Slider -> ARKit actions it drives, both sides together.
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "smile": ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "cheekSquintRight"),
@@ -30,12 +29,6 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
 }
 PLAIN_SKIN = np.array([[0.78, 0.62, 0.53]], np.float32)
 _OVERLAY_COLOUR = np.array([0.55, 0.86, 0.84], np.float32)
-
-
-def parameters(result: Reconstruction) -> FaceParameters:
-    """The named parameters of a reconstruction, batch of one."""
-    code = torch.from_numpy(result.code)[None]
-    return FaceParameters.from_code(code, layout(result.code_layout))
 
 
 def upright(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:

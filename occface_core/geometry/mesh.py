@@ -11,6 +11,36 @@ from occface_core.errors import MeshError
 
 
 @dataclass(frozen=True)
+class Rig:
+    """Joints that move a mesh by linear blend skinning, after its morph targets.
+
+    Attributes:
+        names: of the joints.
+        parents: of each joint, -1 for the root; parents come before their children.
+        joints: where they are at rest, metres.
+        rotations: how far each is turned against its parent, axis-angle, radians.
+        weights: of each joint on each vertex; rows sum to 1.
+
+    Raises:
+        MeshError: shapes disagree, or the parents are no tree.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    joints: Float[Tensor, "J 3"]
+    rotations: Float[Tensor, "J 3"]
+    weights: Float[Tensor, "V J"]
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        counts = (len(self.parents), len(self.joints), len(self.rotations), self.weights.shape[-1])
+        if counts != (count,) * 4:
+            raise MeshError(f"a rig of {count} joints has {counts} parents, places, rotations and weights")
+        if any(not -1 <= parent < child for child, parent in enumerate(self.parents)):
+            raise MeshError(f"rig parents {self.parents} do not come before their children")
+
+
+@dataclass(frozen=True)
 class Mesh:
     """One triangle mesh, optionally coloured or textured.
 
@@ -25,6 +55,8 @@ class Mesh:
         texture: RGB image in [0, 1], first row = top (v = 1).
         vertex_properties: further named values per vertex, for example ``visibility`` or ``sigma_mm``.
         morph_targets: named vertex offsets (glTF morph targets, blendshapes).
+        morph_weights: how much of each target the mesh is shown with; 0 for those not named.
+        rig: joints that turn the mesh, and how far they are turned. `verts` are those at rest.
 
     Raises:
         MeshError: shapes disagree, an index is out of range, or a position is not finite.
@@ -38,6 +70,8 @@ class Mesh:
     texture: Float[Tensor, "H W 3"] | None = None
     vertex_properties: Mapping[str, Float[Tensor, " V"]] = field(default_factory=dict)
     morph_targets: Mapping[str, Float[Tensor, "V 3"]] = field(default_factory=dict)
+    morph_weights: Mapping[str, float] = field(default_factory=dict)
+    rig: Rig | None = None
 
     def __post_init__(self) -> None:
         if self.verts.ndim != 2 or self.verts.shape[1] != 3:
@@ -53,9 +87,12 @@ class Mesh:
                 shapes = f"{tuple(self.uv_faces.shape)} and {tuple(self.faces.shape)}"
                 raise MeshError(f"uv_faces and faces must have the same shape, got {shapes}")
         per_vertex = {"vertex_colors": self.vertex_colors, **self.vertex_properties, **self.morph_targets}
+        per_vertex |= {} if self.rig is None else {"rig weights": self.rig.weights}
         for name, values in per_vertex.items():
             if values is not None and len(values) != len(self.verts):
                 raise MeshError(f"mesh {name} has {len(values)} rows for {len(self.verts)} vertices")
+        if unknown := sorted(self.morph_weights.keys() - self.morph_targets.keys()):
+            raise MeshError(f"mesh has weights for morph targets it lacks: {', '.join(unknown)}")
 
     def with_verts(self, verts: Float[Tensor, "V 3"]) -> "Mesh":
         """The same mesh with other vertex positions."""

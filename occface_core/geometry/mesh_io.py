@@ -7,7 +7,8 @@ positions, triangles         yes    yes    yes
 vertex colours               yes   8 bit   yes
 texture                      yes    no     yes
 named vertex values          no     yes    yes
-morph targets                no     no     yes
+morph targets and weights    no     no     yes
+rig                          no     no   written
 ==========================  =====  =====  =====
 """
 

@@ -17,6 +17,8 @@ import torch
 
 from occface_core import __version__
 from occface_core.geometry.mesh_io import MESH_SUFFIXES, save_mesh
+from occface_core.morphable.head_model import HeadModel
+from occface_core.pipeline.animation import animatable_mesh
 from occface_core.pipeline.types import Reconstruction
 
 # Everything of DESIGN section 7 by its name there; optional ones are left out where nothing made them.
@@ -84,6 +86,7 @@ def save_reconstruction(
     folder: Path,
     name: str,
     *,
+    head: HeadModel | None = None,
     formats: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> list[Path]:
@@ -93,6 +96,7 @@ def save_reconstruction(
         result: What to write.
         folder: Where; must exist.
         name: File name without ending.
+        head: Head model of the result: with it a GLB file can be animated, see `pipeline/animation.py`.
         formats: Mesh formats, some of `FORMATS`; the mesh is the posed, textured head in metres.
         extra: Further entries of the JSON file, for example the source image.
 
@@ -108,7 +112,9 @@ def save_reconstruction(
         # Compressed: faces and masks repeat themselves; the file is about 40 % of its raw size.
         np.savez_compressed(work / f"{name}.npz", **arrays(result))  # type: ignore[arg-type]
         for suffix in formats:
-            save_mesh(result.mesh("posed"), work / f"{name}.{suffix}")
+            still = suffix != "glb" or head is None
+            mesh = result.mesh("posed") if still else animatable_mesh(result, head)
+            save_mesh(mesh, work / f"{name}.{suffix}")
         made = sorted(path.name for path in work.iterdir())
         text = json.dumps({**(extra or {}), **summary(result), "files": made}, indent=1, allow_nan=False)
         (work / f"{name}.json").write_text(text + "\n", encoding="utf-8")

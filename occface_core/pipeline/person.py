@@ -37,6 +37,11 @@ class OnePerson:
 
     model: PersonReconstructor
 
+    @property
+    def head(self) -> HeadModel | None:
+        """The model's head."""
+        return getattr(self.model, "head", None)
+
     def reconstruct_batch(
         self, images: list[np.ndarray], *, boxes: list[list[float] | None]
     ) -> list[Reconstruction | OccFaceError]:

@@ -25,7 +25,7 @@ MAX_PERSON_PIXELS = 500_000_000
 
 @runtime_checkable
 class BatchReconstructor(Protocol):
-    """What the runner needs of `FaceReconstructor`."""
+    """What the runner needs of `FaceReconstructor`; its `head`, if it has one, makes GLB files animatable."""
 
     def reconstruct_batch(
         self, images: list[np.ndarray], *, boxes: list[list[float] | None]
@@ -200,7 +200,14 @@ class Runner:
         result = replace(result, notes=(*item.notes, *result.notes))
         extra = {"image": label, "source": item.picture.identity}
         try:
-            save_reconstruction(result, self.config.out, item.name, formats=self.config.formats, extra=extra)
+            save_reconstruction(
+                result,
+                self.config.out,
+                item.name,
+                head=getattr(self._reconstructor, "head", None),
+                formats=self.config.formats,
+                extra=extra,
+            )
         except (OSError, OccFaceError) as error:
             return Row(label, status_of(OccFaceError()), f"its results cannot be written: {error}")
         renamed = () if item.name == item.picture.stem else (f"saved as {item.name}: the name was taken",)

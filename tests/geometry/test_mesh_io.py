@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from occface_core.errors import MeshError
-from occface_core.geometry.mesh import Mesh
+from occface_core.geometry.mesh import Mesh, Rig
 from occface_core.geometry.mesh_io import load_mesh, save_mesh
 
 SUFFIXES = ("obj", "ply", "glb")
@@ -71,11 +71,51 @@ def test_named_vertex_values_come_back(mesh, tmp_path, suffix):
         assert torch.equal(loaded.vertex_properties[name], values)
 
 
-def test_glb_keeps_named_morph_targets(mesh, tmp_path):
-    plain = replace(mesh, uv=None, uv_faces=None, texture=None)
+def test_glb_keeps_named_morph_targets_and_their_weights(mesh, tmp_path):
+    wink = torch.zeros(6, 3)
+    wink[4] = 0.01  # mostly zero: stored as the few rows that are not
+    targets = {**mesh.morph_targets, "eyeBlinkLeft": wink, "nothing": torch.zeros(6, 3)}
+    plain = replace(
+        mesh, uv=None, uv_faces=None, texture=None, morph_targets=targets, morph_weights={"eyeBlinkLeft": 0.5}
+    )
     save_mesh(plain, tmp_path / "head.glb")
     loaded = load_mesh(tmp_path / "head.glb")
-    assert torch.equal(loaded.morph_targets["jawOpen"], mesh.morph_targets["jawOpen"])
+    assert list(loaded.morph_targets) == list(targets)
+    assert all(torch.equal(loaded.morph_targets[name], offset) for name, offset in targets.items())
+    assert loaded.morph_weights == {"eyeBlinkLeft": 0.5}
+
+
+def test_glb_knows_no_nan(mesh, tmp_path):
+    unsaid = torch.tensor([1.5, torch.nan, 0.0, 2.0, torch.nan, 3.0])
+    plain = replace(mesh, uv=None, uv_faces=None, texture=None, vertex_properties={"sigma_mm": unsaid})
+    save_mesh(plain, tmp_path / "head.glb")
+    loaded = load_mesh(tmp_path / "head.glb")
+    assert loaded.vertex_properties["sigma_mm"].tolist() == [1.5, -1.0, 0.0, 2.0, -1.0, 3.0]
+
+
+def test_a_mesh_with_joints_is_read_at_rest(mesh, tmp_path):
+    rig = Rig(
+        names=("root", "jaw"),
+        parents=(-1, 0),
+        joints=torch.tensor([[0.0, -0.1, 0.0], [0.0, 0.0, 0.1]]),
+        rotations=torch.tensor([[0.0, 1.0, 0.0], [0.3, 0.0, 0.0]]),
+        weights=torch.tensor([[0.25, 0.75]]).repeat(6, 1),
+    )
+    save_mesh(replace(mesh, rig=rig), tmp_path / "head.glb")
+    loaded = load_mesh(tmp_path / "head.glb")
+    assert torch.equal(loaded.verts[loaded.faces], mesh.verts[mesh.faces])
+
+
+def test_meshes_refuse_rigs_and_weights_that_do_not_fit(mesh):
+    joints, still = torch.zeros(2, 3), torch.zeros(2, 3)
+    with pytest.raises(MeshError, match="smirk"):
+        replace(mesh, morph_weights={"smirk": 1.0})
+    with pytest.raises(MeshError, match="rig weights has 5 rows for 6 vertices"):
+        replace(mesh, rig=Rig(("a", "b"), (-1, 0), joints, still, torch.ones(5, 2)))
+    with pytest.raises(MeshError, match="come before their children"):
+        Rig(("a", "b"), (1, -1), joints, still, torch.ones(6, 2))
+    with pytest.raises(MeshError, match="a rig of 2 joints"):
+        Rig(("a", "b"), (-1, 0, 1), joints, still, torch.ones(6, 2))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -187,6 +227,9 @@ def test_truncation_at_any_place_is_an_error_or_harmless(mesh, tmp_path, suffix)
         lambda d: d["nodes"][0].update(translation=[1, 0, 0]),
         lambda d: d.update(extensionsRequired=["KHR_draco_mesh_compression"]),
         lambda d: d["meshes"][0]["extras"].update(targetNames=["a", "b"]),
+        lambda d: d["meshes"][0].update(weights=[0.0, 1.0, 2.0]),
+        lambda d: d["accessors"][0].pop("bufferView"),
+        lambda d: d["accessors"][0].update(sparse={"count": 10**9, "indices": {}, "values": {}}),
     ],
 )
 def test_damaged_gltf_documents(mesh, tmp_path, damage):

@@ -1,7 +1,8 @@
-"""Binary glTF 2.0 with one mesh: vertex colours or texture, named values, morph targets.
+"""Binary glTF 2.0 with one mesh: vertex colours or texture, named values, morph targets, a skeleton.
 
 glTF keeps one texture coordinate per vertex, so vertices on texture seams are written several times.
-Colours are stored linear, as the standard demands, and converted from and to sRGB.
+Colours are stored linear, as the standard demands, and converted from and to sRGB. The standard has no NaN: a
+named value that is none is written as -1.
 """
 
 import json
@@ -11,24 +12,17 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from occface_core.errors import MeshError
-from occface_core.geometry.formats.common import (
-    decode_image,
-    encode_png,
-    float_tensor,
-    index_tensor,
-    to_numpy,
-)
-from occface_core.geometry.mesh import Mesh, vertex_normals
+from occface_core.geometry.formats.common import encode_png, to_numpy
+from occface_core.geometry.formats.glb_reader import BIN, JSON, MAGIC, WIDTHS, load
+from occface_core.geometry.mesh import Mesh, Rig, vertex_normals
 
-_MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
-_COMPONENTS = {5120: "i1", 5121: "u1", 5122: "i2", 5123: "u2", 5125: "u4", 5126: "f4"}
-_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-# What reading fields of a document of any shape can raise.
-_DAMAGE = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error)
+_TYPES = {np.dtype("f4"): 5126, np.dtype("u4"): 5125, np.dtype("u2"): 5123, np.dtype("u1"): 5121}
 _ARRAY, _ELEMENT_ARRAY = 34962, 34963
+
+__all__ = ["load", "save"]
 
 
 class _Writer:
@@ -45,14 +39,28 @@ class _Writer:
         self.data += data + b"\0" * (-len(data) % 4)
         return len(self.views) - 1
 
-    def accessor(self, values: np.ndarray, *, bounds: bool = False) -> int:
-        indices = values.dtype == np.uint32
+    def accessor(self, values: np.ndarray, *, bounds: bool = False, target: int | None = _ARRAY) -> int:
+        view = self.view(values.tobytes(), target)
+        return self._describe(values, {"bufferView": view}, bounds=bounds)
+
+    def offsets(self, values: np.ndarray) -> int:
+        """Offsets of a morph target: only those that are not zero, where that is shorter."""
+        rows = np.flatnonzero((values != 0).any(1)).astype(np.uint32)
+        if not 0 < len(rows) < 0.7 * len(values):
+            return self.accessor(values, bounds=True)
+        sparse = {
+            "count": len(rows),
+            "indices": {"bufferView": self.view(rows.tobytes()), "componentType": _TYPES[rows.dtype]},
+            "values": {"bufferView": self.view(np.ascontiguousarray(values[rows]).tobytes())},
+        }
+        return self._describe(values, {"sparse": sparse}, bounds=True)
+
+    def _describe(self, values: np.ndarray, place: dict[str, Any], *, bounds: bool) -> int:
         width = 1 if values.ndim == 1 else values.shape[1]
-        accessor = {
-            "bufferView": self.view(values.tobytes(), _ELEMENT_ARRAY if indices else _ARRAY),
-            "componentType": 5125 if indices else 5126,
+        accessor = place | {
+            "componentType": _TYPES[values.dtype],
             "count": len(values),
-            "type": next(name for name, w in _WIDTHS.items() if w == width),
+            "type": next(name for name, w in WIDTHS.items() if w == width),
         }
         if bounds:
             accessor |= {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
@@ -75,15 +83,51 @@ def save(mesh: Mesh, path: Path) -> None:
     if mesh.vertex_colors is not None and mesh.texture is None:
         attributes["COLOR_0"] = writer.accessor(to_numpy(_to_linear(mesh.vertex_colors[rows])))
     for name, values in mesh.vertex_properties.items():
-        attributes[f"_{name}"] = writer.accessor(to_numpy(values[rows]))
+        attributes[f"_{name}"] = writer.accessor(to_numpy(values[rows].nan_to_num(nan=-1.0)))
     primitive: dict[str, Any] = {"attributes": attributes, "material": 0, "mode": 4}
-    primitive["indices"] = writer.accessor(to_numpy(faces, np.uint32).ravel())
+    primitive["indices"] = writer.accessor(to_numpy(faces, np.uint32).ravel(), target=_ELEMENT_ARRAY)
     entry: dict[str, Any] = {"primitives": [primitive]}
     if mesh.morph_targets:
         offsets = [to_numpy(offset[rows]) for offset in mesh.morph_targets.values()]
-        primitive["targets"] = [{"POSITION": writer.accessor(o, bounds=True)} for o in offsets]
-        entry |= {"weights": [0.0] * len(offsets), "extras": {"targetNames": list(mesh.morph_targets)}}
-    _write(path, entry, writer, None if mesh.texture is None else encode_png(mesh.texture))
+        primitive["targets"] = [{"POSITION": writer.offsets(one)} for one in offsets]
+        weights = [float(mesh.morph_weights.get(name, 0.0)) for name in mesh.morph_targets]
+        entry |= {"weights": weights, "extras": {"targetNames": list(mesh.morph_targets)}}
+    document: dict[str, Any] = {"meshes": [entry]}
+    document["scenes"], document["nodes"] = [{"nodes": [0]}], [{"mesh": 0, "name": path.stem}]
+    if mesh.rig is not None:
+        _add_rig(document, mesh.rig, primitive["attributes"], rows, writer)
+    _write(path, document, writer, None if mesh.texture is None else encode_png(mesh.texture))
+
+
+def _add_rig(
+    document: dict[str, Any], rig: Rig, attributes: dict[str, int], rows: Tensor, writer: _Writer
+) -> None:
+    """Joints as nodes after the mesh's own; the four that pull most at each vertex move it."""
+    pull, joint = rig.weights[rows].topk(min(4, len(rig.names)), dim=1)
+    pull = pull / pull.sum(1, keepdim=True).clamp(min=1e-9)
+    missing = (0, 4 - pull.shape[1])
+    # What does not pull names joint 0, as the standard wants.
+    joint = torch.where(pull > 0, joint, torch.zeros_like(joint))
+    attributes["JOINTS_0"] = writer.accessor(to_numpy(F.pad(joint, missing), np.uint8))
+    attributes["WEIGHTS_0"] = writer.accessor(to_numpy(F.pad(pull, missing)))
+    inverse = torch.eye(4).repeat(len(rig.names), 1, 1)
+    inverse[:, 3, :3] = -rig.joints  # column-major: the last row in memory is the translation
+    parents = torch.tensor(rig.parents)
+    start = torch.where(parents[:, None] < 0, torch.zeros(3), rig.joints[parents.clamp(min=0)])
+    angle = rig.rotations.norm(dim=1, keepdim=True)
+    axis = rig.rotations / angle.clamp(min=1e-9)
+    turns = torch.cat([axis * (angle / 2).sin(), (angle / 2).cos()], dim=1)
+    for child, name in enumerate(rig.names):
+        node: dict[str, Any] = {"name": name, "translation": (rig.joints - start)[child].tolist()}
+        node["rotation"] = turns[child].tolist()
+        below = [1 + k for k, parent in enumerate(rig.parents) if parent == child]
+        document["nodes"].append(node | ({"children": below} if below else {}))
+    matrices = writer.accessor(to_numpy(inverse.flatten(1)), target=None)
+    document["skins"] = [
+        {"joints": list(range(1, 1 + len(rig.names))), "inverseBindMatrices": matrices, "skeleton": 1}
+    ]
+    document["nodes"][0]["skin"] = 0
+    document["scenes"][0]["nodes"] += [1 + k for k, parent in enumerate(rig.parents) if parent < 0]
 
 
 def _split_seams(mesh: Mesh) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -102,18 +146,14 @@ def _unit(normals: Tensor) -> Tensor:
     return torch.where(length > 0.1, normals / length.clamp(min=1e-6), up)
 
 
-def _write(path: Path, mesh: dict[str, Any], writer: _Writer, png: bytes | None) -> None:
+def _write(path: Path, document: dict[str, Any], writer: _Writer, png: bytes | None) -> None:
     surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.8}
-    document: dict[str, Any] = {"asset": {"version": "2.0", "generator": "occface"}}
+    document = {"asset": {"version": "2.0", "generator": "occface"}, "scene": 0, **document}
     if png is not None:
         image = {"bufferView": writer.view(png), "mimeType": "image/png"}
         document |= {"images": [image], "textures": [{"source": 0}]}
         surface["baseColorTexture"] = {"index": 0}
     document |= {
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": path.stem}],
-        "meshes": [mesh],
         "materials": [{"pbrMetallicRoughness": surface, "doubleSided": True}],
         "accessors": writer.accessors,
         "bufferViews": writer.views,
@@ -121,105 +161,11 @@ def _write(path: Path, mesh: dict[str, Any], writer: _Writer, png: bytes | None)
     }
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
-    head = struct.pack("<3I", _MAGIC, 2, 28 + len(text) + len(writer.data))
-    chunks = [struct.pack("<2I", len(text), _JSON), text, struct.pack("<2I", len(writer.data), _BIN)]
+    head = struct.pack("<3I", MAGIC, 2, 28 + len(text) + len(writer.data))
+    chunks = [struct.pack("<2I", len(text), JSON), text, struct.pack("<2I", len(writer.data), BIN)]
     path.write_bytes(b"".join([head, *chunks, bytes(writer.data)]))
-
-
-def load(path: Path) -> Mesh:
-    """Read a file with one mesh of one triangle primitive; seam vertices stay split."""
-    try:
-        document, data = _chunks(path.read_bytes())
-        return _mesh(document, data, path)
-    except _DAMAGE as error:
-        raise MeshError(f"{path}: damaged or unusual GLB file ({error}); export it again") from error
-
-
-def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
-    magic, version, length = struct.unpack_from("<3I", data)
-    if magic != _MAGIC or version != 2 or length > len(data):
-        raise ValueError("not a complete glTF 2.0 binary")
-    found: dict[int, bytes] = {}
-    position = 12
-    while position + 8 <= length:
-        size, kind = struct.unpack_from("<2I", data, position)
-        found.setdefault(kind, data[position + 8 : position + 8 + size])
-        position += 8 + size
-    return json.loads(found[_JSON]), found.get(_BIN, b"")
-
-
-def _mesh(document: dict[str, Any], data: bytes, path: Path) -> Mesh:
-    if document.get("extensionsRequired"):
-        raise ValueError(f"needs extensions {document['extensionsRequired']}")
-    primitives = [p for mesh in document["meshes"] for p in mesh["primitives"]]
-    if len(primitives) != 1 or primitives[0].get("mode", 4) != 4:
-        raise ValueError("only one mesh of one triangle list is read")
-    moved = {"matrix", "translation", "rotation", "scale"}
-    if any(moved & set(node) for node in document.get("nodes", [])):
-        raise ValueError("its nodes are moved; apply transforms before exporting")
-    primitive, mesh = primitives[0], document["meshes"][0]
-
-    def read(index: int) -> Tensor:
-        return float_tensor(_accessor(document, data, index))
-
-    attributes = primitive["attributes"]
-    verts = read(attributes["POSITION"])
-    indices = _accessor(document, data, primitive["indices"]) if "indices" in primitive else None
-    faces = index_tensor(np.arange(len(verts)) if indices is None else indices).reshape(-1, 3)
-    uv = read(attributes["TEXCOORD_0"]) if "TEXCOORD_0" in attributes else None
-    names = mesh.get("extras", {}).get("targetNames")
-    targets = [read(target["POSITION"]) for target in primitive.get("targets", [])]
-    names = names or [f"target_{number}" for number in range(len(targets))]
-    return Mesh(
-        verts=verts,
-        faces=faces,
-        vertex_colors=_to_srgb(read(attributes["COLOR_0"])[:, :3]) if "COLOR_0" in attributes else None,
-        uv=None if uv is None else torch.stack([uv[:, 0], 1 - uv[:, 1]], 1),
-        uv_faces=None if uv is None else faces,
-        texture=_texture(document, data, primitive, path),
-        vertex_properties={k[1:]: read(i) for k, i in attributes.items() if k.startswith("_")},
-        morph_targets=dict(zip(names, targets, strict=True)),
-    )
-
-
-def _accessor(document: dict[str, Any], data: bytes, index: int) -> np.ndarray:
-    """Values of an accessor: (count,) or (count, width), integers normalised where the file says so."""
-    accessor = document["accessors"][index]
-    if "sparse" in accessor or "bufferView" not in accessor:
-        raise ValueError("sparse accessors are not read")
-    view = document["bufferViews"][accessor["bufferView"]]
-    if view.get("buffer", 0) != 0 or "uri" in document["buffers"][0]:
-        raise ValueError("its data lies outside the file")
-    kind, width = np.dtype("<" + _COMPONENTS[accessor["componentType"]]), _WIDTHS[accessor["type"]]
-    packed = kind.itemsize * width
-    stride, count = view.get("byteStride", packed), accessor["count"]
-    start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
-    end = start + stride * (count - 1) + packed
-    if min(start, count - 1, stride - packed) < 0 or end > len(data):
-        raise ValueError(f"accessor {index} points outside the buffer")
-    values = np.ndarray((count, width), kind, data, start, (stride, kind.itemsize))
-    if accessor.get("normalized"):
-        values = values / np.iinfo(kind).max
-    return values[:, 0] if width == 1 else values
-
-
-def _texture(document: dict[str, Any], data: bytes, primitive: dict[str, Any], path: Path) -> Tensor | None:
-    if "material" not in primitive:
-        return None
-    surface = document["materials"][primitive["material"]].get("pbrMetallicRoughness", {})
-    if "baseColorTexture" not in surface:
-        return None
-    image = document["images"][document["textures"][surface["baseColorTexture"]["index"]]["source"]]
-    view = document["bufferViews"][image["bufferView"]]
-    start = view.get("byteOffset", 0)
-    return decode_image(data[start : start + view["byteLength"]], path)
 
 
 def _to_linear(srgb: Tensor) -> Tensor:
     srgb = srgb.clamp(0, 1)
     return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-
-
-def _to_srgb(linear: Tensor) -> Tensor:
-    linear = linear.clamp(0, 1)
-    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

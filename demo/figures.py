@@ -161,7 +161,11 @@ def scale_top(distances_mm: Sequence[Float[np.ndarray, " V"]]) -> float:
 
 
 def viewer_message(
-    faces: Int[np.ndarray, "F 3"], panels: Sequence[Panel], scale_mm: Mapping[str, float]
+    faces: Int[np.ndarray, "F 3"],
+    panels: Sequence[Panel],
+    scale_mm: Mapping[str, float],
+    *,
+    added: Int[np.ndarray, "N 2"] | None = None,
 ) -> dict[str, Any]:
     """Everything the viewer needs to show the heads in every view and colour without asking again.
 
@@ -169,10 +173,14 @@ def viewer_message(
         faces: Triangles, shared by all heads.
         panels: The heads from left to right.
         scale_mm: View name -> upper end of its difference scale.
+        added: The two parents of each vertex that follows the heads' own. The viewer puts it between them,
+            and gives it their mean colour where a panel's colours end before it.
     """
+    ends = np.empty((0, 2), np.int64) if added is None else added
     return {
         "kind": "meshes",
         "style": trace_style() | triangles(faces),
+        "added": [typed_array(ends[:, 0]), typed_array(ends[:, 1])],
         "layout": scene_layout([verts for panel in panels for verts in panel.verts.values()]),
         "clay": CLAY,
         "scale_mm": dict(scale_mm),

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from demo import figures
+from demo.display import Display, display_of
 from demo.engine import Comparison
 from occface_core.geometry.mesh import vertex_normals
 from occface_core.morphable.albedo import vertex_uv
@@ -79,15 +80,16 @@ class Heads:
         verts: View -> the heads from left to right, (V,3) metres.
         distance_mm: View -> distances of each head to the reference, (V,) mm.
         seen: For each head how far its photo shows a vertex, (V,) in [0,1].
+        clear: (H,W) of the covered photo, 0 where something was put.
     """
 
     def __init__(self, comparison: Comparison, head: HeadModel) -> None:
         self.results = (comparison.reference, comparison.teacher, comparison.student)
         self.head = head
         # The app knows exactly what it put in front of the face, which a network can only estimate.
+        self.clear = comparison.covered.clear
         self.seen = [comparison.reference.vertex_visibility] + [
-            result.vertex_visibility * at_vertices(comparison.covered.clear, result)
-            for result in self.results[1:]
+            result.vertex_visibility * at_vertices(self.clear, result) for result in self.results[1:]
         ]
         self.verts = {
             "photo": [upright(result, head) for result in self.results],
@@ -107,14 +109,19 @@ class Heads:
         region = face_weights(self.head) > 0.5
         tops = {view: figures.scale_top([d[region] for d in ds]) for view, ds in self.distance_mm.items()}
         panels = [self._panel(index, tops) for index in range(len(self.results))]
-        return figures.viewer_message(self.head.faces.numpy(), panels, tops)
+        mesh = display_of(self.head).mesh
+        return figures.viewer_message(mesh.faces.numpy(), panels, tops, added=mesh.parents.numpy())
 
     def _panel(self, index: int, tops: Mapping[str, float]) -> figures.Panel:
-        result = self.results[index]
-        skin, seen = skin_colours(result, self.head), self.seen[index]
+        result, display = self.results[index], display_of(self.head)
+        skin, seen = shown_colours(result.albedo, display), self.seen[index]
+        finely_seen = display.extend(result.vertex_visibility)
+        if index:
+            place = display.extend(result.verts_image[:, :2])
+            finely_seen = finely_seen * at_points(self.clear, place)
         colours: dict = {
-            "photo": completed_colours(photo_colours(result, self.head), skin, seen),
-            "skin": skin,
+            "photo": completed_colours(shown_colours(result.texture, display), skin, finely_seen),
+            "skin": skin_colours(result, self.head),
             "difference": {
                 view: figures.difference_colours(self.distance_mm[view][index], top)
                 for view, top in tops.items()
@@ -127,11 +134,23 @@ class Heads:
 
 
 def at_vertices(values: Float[np.ndarray, "H W"], result: Reconstruction) -> Float[np.ndarray, " V"]:
-    """Values of the pixels under the vertices; pixels outside the picture take its border's."""
+    """Values of the pixels under the vertices."""
+    return at_points(values, result.verts_image[:, :2])
+
+
+def at_points(values: Float[np.ndarray, "H W"], points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, " N"]:
+    """Values of the pixels under points; outside the picture those of its border."""
     height, width = values.shape
-    columns = np.clip(result.verts_image[:, 0].astype(int), 0, width - 1)
-    rows = np.clip(result.verts_image[:, 1].astype(int), 0, height - 1)
+    columns = np.clip(points[:, 0].astype(int), 0, width - 1)
+    rows = np.clip(points[:, 1].astype(int), 0, height - 1)
     return values[rows, columns]
+
+
+def shown_colours(texture: Float[np.ndarray, "U U 3"] | None, display: Display) -> Float[np.ndarray, "W 3"]:
+    """A texture at the vertices that are shown; plain skin without one."""
+    colours = None if texture is None else display.sample(texture)
+    count = display.mesh.count + len(display.mesh.parents)
+    return np.tile(PLAIN_SKIN, (count, 1)) if colours is None else colours
 
 
 def skin_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:

@@ -8,6 +8,7 @@ const notes = [...element.querySelectorAll(".of-note")];
 const legend = element.querySelector(".of-legend");
 const config = { displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: false };
 const state = { message: null, mode: "photo", view: "photo", moved: new Map(), camera: null, home: null };
+Object.assign(state, { count: 0, added: [[], []] }); // vertices sent, and the parents of those that are not
 
 const loadPlotly = () =>
   (window.occfacePlotly ??= new Promise((resolve, reject) => {
@@ -26,7 +27,40 @@ const say = (text) => {
   element.querySelector(".of-empty").textContent = text;
 };
 
-const splitColours = (packed) => packed.match(/.{6}/g).map((rgb) => "#" + rgb);
+// --- vertices that lie between two others -----------------------------------------------------------------
+const TYPES = { f4: Float32Array, u2: Uint16Array, u4: Uint32Array };
+
+function unpack({ dtype, bdata }) {
+  const bytes = Uint8Array.from(atob(bdata), (letter) => letter.charCodeAt(0));
+  return new TYPES[dtype](bytes.buffer);
+}
+
+// Parents come before their children, so one pass fills in everything that is missing.
+function extend(values, [first, second]) {
+  const total = Math.max(values.length, state.count + first.length);
+  const all = new Float32Array(total);
+  all.set(values);
+  for (let place = values.length; place < total; place += 1) {
+    const parent = place - state.count;
+    all[place] = (all[first[parent]] + all[second[parent]]) / 2;
+  }
+  return all;
+}
+
+const between = (verts) =>
+  Object.fromEntries(Object.entries(verts).map(([axis, packed]) => [axis, extend(unpack(packed), state.added)]));
+
+function splitColours(packed) {
+  const channels = [0, 2, 4].map((start) => {
+    const values = new Float32Array(packed.length / 6);
+    for (let i = 0; i < values.length; i += 1) values[i] = parseInt(packed.substr(6 * i + start, 2), 16);
+    return extend(values, state.added);
+  });
+  return Array.from(channels[0], (red, i) => {
+    const rgb = (Math.round(red) << 16) | (Math.round(channels[1][i]) << 8) | Math.round(channels[2][i]);
+    return "#" + rgb.toString(16).padStart(6, "0");
+  });
+}
 
 function surface(panel) {
   const { message, mode, view } = state;
@@ -40,7 +74,8 @@ function surface(panel) {
 function drawPanel(index) {
   const { message, view, moved, camera } = state;
   const panel = message.panels[index];
-  const verts = moved.get(index) ?? panel.verts[view];
+  panel.placed ??= {};
+  const verts = moved.get(index) ?? (panel.placed[view] ??= between(panel.verts[view]));
   const scene = { ...message.layout.scene, camera: camera ?? state.home };
   const trace = { ...message.style, ...verts, ...surface(panel) };
   return Plotly.react(plots[index], [trace], { ...message.layout, scene }, config);
@@ -149,11 +184,13 @@ function receive() {
   const message = JSON.parse(props.value);
   if (message.kind === "meshes") {
     state.message = message;
+    state.count = unpack(message.panels[0].verts[state.view].x).length;
+    state.added = message.added.map(unpack);
     state.home = message.layout.scene.camera;
     state.moved.clear();
     draw();
   } else if (message.kind === "animate" && state.message) {
-    state.moved.set(message.panel, message.verts);
+    state.moved.set(message.panel, between(message.verts));
     drawPanel(message.panel);
   }
 }

@@ -62,6 +62,14 @@ class PackedPhotos:
         """Side P of the crops, pixels."""
         return int(self.images.shape[1])
 
+    def digest(self) -> str:
+        """Names these very crops: photo names, landmarks and pixels."""
+        digest = hashlib.sha256(json.dumps(self.names).encode())
+        digest.update(self.points.tobytes())
+        for start in range(0, len(self), 256):  # a memory map need not be in memory whole
+            digest.update(self.images[start : start + 256].tobytes())
+        return digest.hexdigest()[:16]
+
     def rows(self, chosen: Int[np.ndarray, "K"]) -> "PackedPhotos":
         """A pack of some of the photos, in the order given."""
         columns = {k: [getattr(self, k)[row] for row in chosen] for k in ("names", "identities", "labels")}

@@ -22,7 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="of decoded photos")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="first N photos only")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    parser.add_argument("--half", action="store_true", help="bfloat16: faster where the machine has it")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "32-true", "bf16-mixed"),
+        default="auto",
+        help="as for `train`; auto (default): bf16-mixed where the machine has bfloat16; "
+        "masks of the two differ in a few pixels",
+    )
+    parser.add_argument(
+        "--half", dest="precision", action="store_const", const="bf16-mixed", help="--precision bf16-mixed"
+    )
     parser.add_argument("--restart", action="store_true", help="throw away what an unfinished run left")
 
 
@@ -34,9 +43,12 @@ def run(args: argparse.Namespace) -> int:
     from occface_core.data.packed import cached_pack
     from occface_core.data.parsing import BATCH, FaceParser, hidden_parts, labelling_settings
     from occface_core.data.photos import load_photo_set
+    from occface_core.distillation.engine import resolve_precision
     from occface_core.pipeline.loading import resolve_device
 
-    network = FaceParser(args.parser, resolve_device(args.device), half=args.half)
+    device = resolve_device(args.device)
+    precision = resolve_precision(args.precision, device)
+    network = FaceParser(args.parser, device, half=precision == "bf16-mixed")
     packed = cached_pack(load_photo_set(args.photos, split=args.split), args.cache, limit=args.limit)
     path = hidden_file(args.out, args.split)
     masks = PartialHidden(path, packed.names, packed.size, labelling_settings(packed, network))
@@ -46,5 +58,5 @@ def run(args: argparse.Namespace) -> int:
             masks.append(batch)
             bar.update(len(batch))
     masks.finish()
-    sys.stdout.write(f"{len(packed)} photos, {path}\n")
+    sys.stdout.write(f"{len(packed)} photos in {precision}, {path}\n")
     return 0

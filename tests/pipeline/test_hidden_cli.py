@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from occface_core.cli import main
 from occface_core.data import hidden
@@ -14,6 +15,9 @@ from occface_core.data.hidden import with_hidden
 from occface_core.data.packed import cached_pack
 from occface_core.data.parsing import FaceParser
 from occface_core.data.photos import load_photo_set
+from occface_core.distillation import engine
+from occface_core.distillation.config import PRECISIONS
+from occface_core.errors import DataError
 
 from ..data.graphs import write_red_is_hair
 
@@ -101,7 +105,7 @@ def test_unfinished_masks_do_not_mix_with_others(
     for changed, options in (
         ("parser", {"parser": other}),
         ("photos", {"options": ("--limit", 9)}),
-        ("precision", {"options": ("--half",)}),
+        ("precision", {"options": ("--precision", "bf16-mixed")}),
     ):
         assert label("out", *options.pop("options", ()), **options) == 2
         said = rf"partial holds unfinished masks.*\({changed}: .*--restart"
@@ -112,3 +116,33 @@ def test_unfinished_masks_do_not_mix_with_others(
     assert "damaged" in capsys.readouterr().err
     assert label("out", "--limit", 9, "--restart") == 0
     assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "native", "half"),
+    [
+        ((), True, True),
+        ((), False, False),  # where bfloat16 is emulated it takes ten times as long
+        (("--half",), False, True),
+        (("--precision", "bf16-mixed"), False, True),
+        (("--precision", "32-true"), True, False),
+    ],
+)
+def test_precision_follows_the_machine_unless_it_is_given(
+    label: Callable[..., int], monkeypatch: pytest.MonkeyPatch, options: tuple, native: bool, half: bool
+) -> None:
+    made = []
+
+    def note(folder: Path, device: torch.device, *, half: bool) -> None:
+        made.append(half)
+        raise DataError("enough")
+
+    monkeypatch.setattr("occface_core.data.parsing.FaceParser", note)
+    monkeypatch.setattr(engine, "native_bf16", lambda: native)
+    assert label("out", *options) == 2
+    assert made == [half]
+
+
+def test_precisions_are_those_of_training(capsys: pytest.CaptureFixture) -> None:
+    assert main(["hidden", "--help"]) == 0
+    assert f"--precision {{{','.join(PRECISIONS)}}}" in capsys.readouterr().out

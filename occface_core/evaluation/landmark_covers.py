@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.errors import ConfigError
+from occface_core.data.ranges import check_share_range
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import FaceEncoder
 from occface_core.occlusion.api import occlude
@@ -47,8 +47,7 @@ class LandmarkCovers:
 
     def __post_init__(self) -> None:
         resolve_family(self.family, has_points=True)
-        if not 0.0 <= self.coverage[0] <= self.coverage[1] <= 1.0:
-            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        check_share_range("coverage", self.coverage, may_be_one_value=True)
 
     @torch.no_grad()
     def __call__(

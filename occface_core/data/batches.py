@@ -194,7 +194,7 @@ class TwinSampler:
         n, k = len(self.packed), self.photos_per_batch
         if not self.augment:
             return np.repeat(np.arange(step * k, min((step + 1) * k, n)), self.config.duplicates)
-        pairs = round(k * self.config.person_share / 2) if len(self.with_several) else 0
+        pairs = min(round(k * self.config.person_share / 2), k // 2) if len(self.with_several) else 0
         alone = k - 2 * pairs
         rows = self._shuffled(np.arange(n), step * alone, alone, stream=1)
         if pairs:

@@ -47,6 +47,8 @@ class TwinSettings:
         if not 32 <= self.size <= 1024:
             raise ConfigError(f"size {self.size} is outside 32..1024")
         check_share_range("coverage", self.coverage, may_be_one_value=True)
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed} must be at least 0")
         if self.covers < 1:
             raise ConfigError(f"covers {self.covers} must be at least 1")
 

@@ -1,6 +1,8 @@
 """TensorFlow.js graphs run as TensorFlow would run them; what a face parser says becomes covers."""
 
 import base64
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,13 @@ def test_graphs_that_cannot_be_run_are_refused(tmp_path: Path) -> None:
     for output, message in [("y", "PyFunc"), ("z", "'gone'"), ("other", "no node 'other'")]:
         with pytest.raises(DataError, match=message):
             GraphModel(folder, output)
+    for manifest in ([{"weights": []}], [{"paths": ["weights.bin"], "weights": [{"name": "k"}]}]):
+        described = json.loads((folder / "model.json").read_text()) | {"weightsManifest": manifest}
+        (tmp_path / "bad").mkdir(exist_ok=True)
+        (tmp_path / "bad" / "model.json").write_text(json.dumps(described))
+        shutil.copy(folder / "weights.bin", tmp_path / "bad")
+        with pytest.raises(DataError, match=r"bad: its weights are not described"):
+            GraphModel(tmp_path / "bad", "w")
     (folder / "weights.bin").write_bytes(b"1234")
     with pytest.raises(DataError, match="cut short at 'k'"):
         GraphModel(folder, "w")

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from occface_core.data.crop import CROP_SCALE
 from occface_core.data.packed import PACK_SCALE, PackedPhotos
+from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
@@ -46,8 +47,7 @@ class BatchConfig:
         for name in ("clean_share", "person_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
-        if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
-            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        check_share_range("coverage", self.coverage, may_be_one_value=False)
         if self.duplicates < 1:
             raise ConfigError(f"duplicates {self.duplicates} must be at least 1")
         if self.person_share and self.duplicates > 1:
@@ -194,7 +194,7 @@ class TwinSampler:
         n, k = len(self.packed), self.photos_per_batch
         if not self.augment:
             return np.repeat(np.arange(step * k, min((step + 1) * k, n)), self.config.duplicates)
-        pairs = round(k * self.config.person_share / 2) if len(self.with_several) else 0
+        pairs = min(round(k * self.config.person_share / 2), k // 2) if len(self.with_several) else 0
         alone = k - 2 * pairs
         rows = self._shuffled(np.arange(n), step * alone, alone, stream=1)
         if pairs:

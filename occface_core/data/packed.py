@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, UInt8
 from occface_core.data.crop import CROP_SCALE, crop_image, square_from_box
 from occface_core.data.landmarks import landmark_box, points68
 from occface_core.data.photos import PhotoRecord, PhotoSet, decode
-from occface_core.errors import DataError, OccFaceError
+from occface_core.errors import ConfigError, DataError, OccFaceError
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,14 @@ class PackedPhotos:
         """Side P of the crops, pixels."""
         return int(self.images.shape[1])
 
+    def digest(self) -> str:
+        """Names these very crops: photo names, landmarks and pixels."""
+        digest = hashlib.sha256(json.dumps(self.names).encode())
+        digest.update(self.points.tobytes())
+        for start in range(0, len(self), 256):  # a memory map need not be in memory whole
+            digest.update(self.images[start : start + 256].tobytes())
+        return digest.hexdigest()[:16]
+
     def rows(self, chosen: Int[np.ndarray, "K"]) -> "PackedPhotos":
         """A pack of some of the photos, in the order given."""
         columns = {k: [getattr(self, k)[row] for row in chosen] for k in ("names", "identities", "labels")}
@@ -89,6 +97,12 @@ def pack_photo(record: PhotoRecord, size: int) -> tuple[np.ndarray, np.ndarray]:
     return image, transform.apply(record.points, size).astype(np.float32)
 
 
+def _first(photos: PhotoSet, limit: int | None) -> list[PhotoRecord]:
+    if limit is not None and limit < 1:
+        raise ConfigError(f"limit {limit} must be at least 1 photo; leave it out to take all")
+    return photos.records[:limit]
+
+
 def pack(
     photos: PhotoSet,
     *,
@@ -100,9 +114,10 @@ def pack(
     """Decode and crop a photo set. Photos that fail are skipped, counted and named, never fatal.
 
     Raises:
+        ConfigError: the limit is below 1.
         DataError: no photo at all could be read.
     """
-    records = photos.records[:limit]
+    records = _first(photos, limit)
     kept: list[PhotoRecord] = []
     skipped: list[tuple[str, str]] = []
     images = np.empty((len(records), size, size, 3), np.uint8)
@@ -140,8 +155,11 @@ def pack(
 def save_pack(packed: PackedPhotos, folder: Path) -> None:
     """Write a pack as plain arrays plus JSON; nothing in it needs unpickling."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "images.npy", packed.images)
-    np.save(folder / "points.npy", packed.points)
+    for name, values in (("images", packed.images), ("points", packed.points)):
+        # Another process may have this very pack mapped into memory: its file must not shrink under it.
+        unfinished = folder / f"{name}.tmp.npy"
+        np.save(unfinished, values)
+        unfinished.replace(folder / f"{name}.npy")
     meta = {
         "names": packed.names,
         "identities": packed.identities,
@@ -162,17 +180,18 @@ def load_pack(folder: Path) -> PackedPhotos:
     """
     try:
         meta = json.loads((folder / "pack.json").read_text())
+        names, identities, labels = meta["names"], meta["identities"], meta["labels"]
+        skipped = [tuple(one) for one in meta["skipped"]]
         images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
         points = np.load(folder / "points.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, LookupError, TypeError) as error:
         raise DataError(f"{folder}: not a complete photo pack, delete it to rebuild: {error}") from error
-    if not len(images) == len(points) == len(meta["names"]):
+    if not len(images) == len(points) == len(names):
         raise DataError(
-            f"{folder}: {len(images)} images, {len(points)} landmark sets, {len(meta['names'])} names"
+            f"{folder}: {len(images)} images, {len(points)} landmark sets, {len(names)} names; "
+            "delete it to rebuild"
         )
-    return PackedPhotos(
-        images, points, meta["names"], meta["identities"], meta["labels"], [tuple(s) for s in meta["skipped"]]
-    )
+    return PackedPhotos(images, points, names, identities, labels, skipped)
 
 
 def cached_pack(
@@ -183,21 +202,24 @@ def cached_pack(
     limit: int | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> PackedPhotos:
-    """`pack`, remembered in `cache` under a key of names, landmarks, size and limit.
+    """`pack`, remembered in `cache` under a key of names, landmarks, size and limit; images memory-mapped.
 
     Identities and labels are not part of the key: they come from `photos` every time, so correcting one costs
     no decoding.
+
+    Raises:
+        ConfigError, DataError: as `pack`.
     """
     digest = hashlib.sha256(f"{size}:{limit}:{PACK_SCALE}".encode())
-    for record in photos.records[:limit]:
+    for record in _first(photos, limit):
         digest.update(record.name.encode())
         digest.update(np.ascontiguousarray(record.points).tobytes())
     folder = cache / digest.hexdigest()[:16]
     if (folder / "pack.json").is_file():
         return _relabelled(load_pack(folder), photos)
-    packed = pack(photos, size=size, limit=limit, progress=progress)
-    save_pack(packed, folder)
-    return packed
+    save_pack(pack(photos, size=size, limit=limit, progress=progress), folder)
+    # Read back: pixels in memory would stay there, and go to every worker process once more.
+    return load_pack(folder)
 
 
 def _relabelled(packed: PackedPhotos, photos: PhotoSet) -> PackedPhotos:

@@ -6,6 +6,8 @@ TensorFlow.js format; docs/data.md says where it comes from. It is needed to lab
 reconstruct.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from occface_core.data.packed import PackedPhotos
 from occface_core.data.tfjs import GraphModel
+from occface_core.errors import DataError
 from occface_core.occlusion.face_points import face_mask_from_points
 
 CLASSES = (
@@ -29,6 +32,8 @@ INPUT_SIZE = 336  # pixels; the face then fills what it filled in the parser's t
 CENTRE = 0.75  # part of a packed crop's side that is looked at; faces and their surroundings lie within
 SURE = 0.9  # background inside the face's outline counts as a cover from this probability on
 LENS_CONTRAST = 60.0  # distance of lenses from skin, 8-bit Lab: clear glasses stay below, sunglasses do not
+RULES = {"input": INPUT_SIZE, "centre": CENTRE, "sure": SURE, "lens contrast": LENS_CONTRAST}
+BATCH = 8  # photos
 
 
 class FaceParser:
@@ -36,7 +41,9 @@ class FaceParser:
 
     Args:
         folder: the parser's `model.json` and weights.
-        device: where it runs. half: in bfloat16 (same classes on 99.8 % of pixels, more than twice as fast).
+        device: where it runs.
+        half: in bfloat16: the same classes on 99.8 % of pixels, twice as fast where the hardware multiplies
+            it and ten times slower elsewhere (`distillation.engine.fast_bf16` tells).
 
     Raises:
         DataError: the folder holds no such network.
@@ -45,6 +52,13 @@ class FaceParser:
     def __init__(self, folder: str | Path, device: torch.device | str = "cpu", *, half: bool = False) -> None:
         self.device, self.half = torch.device(device), half
         self.network = GraphModel(folder, LOGITS).to(self.device)
+
+    def digest(self) -> str:
+        """Names this network: its graph and weights."""
+        digest = hashlib.sha256(json.dumps(self.network.nodes, sort_keys=True).encode())
+        for weights in self.network.buffers():
+            digest.update(weights.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     @torch.inference_mode()
     def parse(
@@ -85,15 +99,33 @@ def cover_from_classes(
     return hidden
 
 
+def labelling_settings(packed: PackedPhotos, parser: FaceParser) -> dict:
+    """Everything that masks depend on, as JSON values."""
+    return {
+        "photos": packed.digest(),
+        "parser": parser.digest(),
+        "device": parser.device.type,
+        "precision": "bf16-mixed" if parser.half else "32-true",
+        "batch": BATCH,
+        **RULES,
+    }
+
+
 def hidden_parts(
-    packed: PackedPhotos, parser: FaceParser, *, batch_size: int = 8
+    packed: PackedPhotos, parser: FaceParser, *, start: int = 0, batch_size: int = BATCH
 ) -> Iterator[Bool[np.ndarray, "B P P"]]:
-    """Masks of what covers the face, for every photo of a pack, batch by batch."""
+    """Masks of what covers the face, for every photo of a pack from `start` on, batch by batch.
+
+    Raises:
+        DataError: the photos have fewer than 468 landmarks.
+    """
+    if packed.points.shape[1] < 468:
+        raise DataError(f"hidden parts need 468 MediaPipe landmarks per photo, got {packed.points.shape[1]}")
     size = packed.size
     edge = round(size * (1 - CENTRE) / 2)
     middle = slice(edge, size - edge)
-    for start in range(0, len(packed), batch_size):
-        rows = slice(start, min(start + batch_size, len(packed)))
+    for first in range(start, len(packed), batch_size):
+        rows = slice(first, min(first + batch_size, len(packed)))
         images = np.ascontiguousarray(packed.images[rows, middle, middle])
         points = torch.from_numpy(packed.points[rows, :468].astype(np.float32) - edge)
         outlines = face_mask_from_points(points, *images.shape[1:3])[:, 0].numpy() > 0.5

@@ -9,7 +9,7 @@ Accepted next to the images, first found wins:
 
 import csv
 import tarfile
-import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from occface_core.data.archives import read_arrays
 from occface_core.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -62,26 +63,31 @@ class _Annotations:
 
 
 def _read_npz(path: Path) -> _Annotations:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            names = [str(n) for n in data["name"]]
-            points = data["landmarks_q"].astype(np.float32) / 64.0 - 64.0
-            identity = [str(n) for n in data["identity"]] if "identity" in data else [""] * len(names)
-            label = [str(n) for n in data["label"]] if "label" in data else [""] * len(names)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a landmark archive with `name` and `landmarks_q`: {error}") from error
-    if points.ndim != 3 or len(points) != len(names) or points.shape[2] != 2:
-        raise DataError(f"{path}: landmarks_q has shape {points.shape}, expected ({len(names)}, L, 2)")
-    return _Annotations(
-        dict(zip(names, points, strict=True)),
-        dict(zip(names, identity, strict=True)),
-        dict(zip(names, label, strict=True)),
-    )
+    data = read_arrays(path, "a landmark archive with `name` and `landmarks_q`", "name", "landmarks_q")
+    count, shape, kind = data["name"].size, data["landmarks_q"].shape, data["landmarks_q"].dtype
+    if kind.kind not in "ui":
+        raise DataError(f"{path}: landmarks_q holds {kind}, expected uint16 with pixel = q / 64 - 64")
+    if len(shape) != 3 or shape[0] != count or shape[2] != 2 or (shape[1] < 468 and shape[1] != 68):
+        raise DataError(f"{path}: landmarks_q has shape {shape}, expected ({count}, 468 or more, 2)")
+    names = [str(name) for name in data["name"].ravel()]
+    points = data["landmarks_q"].astype(np.float32) / 64.0 - 64.0
+    columns = [data.get(key, np.full(count, "")).ravel() for key in ("identity", "label")]
+    if any(len(column) != count for column in columns):
+        raise DataError(f"{path}: identity and label must be there for each of the {count} names, or absent")
+    identity, label = (dict(zip(names, map(str, column), strict=True)) for column in columns)
+    return _Annotations(dict(zip(names, points, strict=True)), identity, label)
 
 
 def _read_csv(path: Path) -> _Annotations:
+    try:
+        return _parse_csv(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not a CSV file in UTF-8: {error}") from error
+
+
+def _parse_csv(path: Path) -> _Annotations:
     points, identity = {}, {}
-    with path.open(newline="") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:  # spreadsheets write a mark in front
         reader = csv.DictReader(stream)
         columns = [f"{axis}{i}" for i in range(68) for axis in "xy"]
         absent = {"image", *columns} - set(reader.fieldnames or ())
@@ -116,12 +122,12 @@ def _annotations(folder: Path, prefix: str) -> _Annotations:
 
 def _shard_members(shard: Path) -> Iterator[tuple[str, int, int]]:
     try:
-        with tarfile.open(shard) as archive:
+        with tarfile.open(shard, "r:") as archive:  # members are read at their place: no compression
             for member in archive:
                 if member.isfile() and member.name.lower().endswith(IMAGE_SUFFIXES):
                     yield member.name, member.offset_data, member.size
-    except tarfile.TarError as error:
-        raise DataError(f"{shard}: not a readable tar shard: {error}") from error
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(f"{shard}: not a readable tar shard without compression: {error}") from error
 
 
 def load_photo_set(path: str | Path, *, split: str = "") -> PhotoSet:
@@ -156,10 +162,22 @@ def load_photo_set(path: str | Path, *, split: str = "") -> PhotoSet:
                 f"{folder}: no images ({', '.join(IMAGE_SUFFIXES)}) and no {split}*.tar shards in it"
             )
         annotations = _annotations(folder, split)
+    records, missing = _match(entries, annotations)
+    if not records:
+        raise DataError(f"{folder}: none of its {len(entries)} images has landmarks; image names must match")
+    return PhotoSet(records, missing)
+
+
+def _match(
+    entries: list[tuple[str, Path, int, int]], annotations: _Annotations
+) -> tuple[list[PhotoRecord], list[str]]:
+    """Records of the images (name, file, offset, size) that have landmarks, and names of the others."""
     records, missing = [], []
+    alike = Counter(Path(name).name for name, *_ in entries)
     for name, source, offset, size in entries:
         key = name if name in annotations.points else Path(name).name
-        if key not in annotations.points:
+        # Landmarks of `1.jpg` could be those of a/1.jpg or of b/1.jpg.
+        if key not in annotations.points or (key != name and alike[key] > 1):
             missing.append(name)
             continue
         records.append(
@@ -173,9 +191,7 @@ def load_photo_set(path: str | Path, *, split: str = "") -> PhotoSet:
                 annotations.label.get(key, ""),
             )
         )
-    if not records:
-        raise DataError(f"{folder}: none of its {len(entries)} images has landmarks; image names must match")
-    return PhotoSet(records, missing)
+    return records, missing
 
 
 def decode(record: PhotoRecord) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, UInt16
 from torch import Tensor
 
+from occface_core.data.archives import read_arrays
 from occface_core.data.pixels import to_bytes
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.errors import ConfigError, DataError
@@ -62,6 +63,8 @@ class ExportConfig:
             raise ConfigError(f"size {self.size} must be within {MIN_SIZE}..{MAX_SIZE} pixels")
         if not 0.2 <= self.zoom <= 1.5:
             raise ConfigError(f"zoom {self.zoom} must be within 0.2..1.5")
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed} must be at least 0")
 
 
 @dataclass(frozen=True)
@@ -123,10 +126,12 @@ def _claim(folder: Path, config: ExportConfig) -> None:
     """Make the folders of an export, or see that they are those of this one."""
     own = {"format": FORMAT, "chunk": CHUNK, **asdict(config)}
     path = folder / SETTINGS
+    temporary = path.with_suffix(".tmp")
     if path.is_file():
         try:
             stored = json.loads(path.read_text())
-        except ValueError as error:
+            count = int(stored["count"])
+        except (ValueError, LookupError, TypeError) as error:
             raise DataError(
                 f"{path}: not the settings of an export ({error}); choose another folder"
             ) from error
@@ -137,21 +142,28 @@ def _claim(folder: Path, config: ExportConfig) -> None:
                 f"{folder} holds an export with {key} {stored.get(key)!r}, this one has {own[key]!r}; "
                 "choose another folder"
             )
-        if stored["count"] > config.count:
-            raise DataError(f"{folder} already holds {stored['count']} people, more than {config.count}")
-    elif folder.exists() and any(folder.iterdir()):
+        if count > config.count:
+            raise DataError(f"{folder} already holds {count} people, more than {config.count}")
+    elif folder.exists() and any(entry != temporary for entry in folder.iterdir()):
         raise DataError(f"{folder} is not empty and not an export of rendered faces; choose another folder")
+    # First of all, and whole: a folder without settings is taken for somebody else's.
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary.write_text(json.dumps(own, indent=2) + "\n")
+    temporary.replace(path)
     for name in ("photos", "masks", "depth", "truth"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(own, indent=2) + "\n")
+        (folder / name).mkdir(exist_ok=True)
 
 
 def _stored(truth: Path) -> int:
     """How many pictures a finished chunk holds; 0 when it must be made."""
-    if not truth.is_file():
-        return 0
-    with np.load(truth, allow_pickle=False) as data:
-        return len(data["name"])
+    return len(_read_chunk(truth)["name"]) if truth.is_file() else 0
+
+
+def _read_chunk(truth: Path) -> dict[str, np.ndarray]:
+    try:
+        return read_arrays(truth, "a chunk of an export", "name", "identity", "landmarks468")
+    except DataError as error:
+        raise DataError(f"{error}; delete it and export again") from error
 
 
 def _write_chunk(
@@ -237,10 +249,10 @@ def _write_landmarks(folder: Path, config: ExportConfig) -> None:
     """`photos/landmarks.npz`: what training reads, put together from the chunks."""
     columns: dict[str, list[np.ndarray]] = {"name": [], "identity": [], "landmarks_q": []}
     for chunk in range(-(-config.count // CHUNK)):
-        with np.load(folder / "truth" / f"{chunk:05d}.npz", allow_pickle=False) as data:
-            points = data["landmarks468"][..., :2]
-            columns["name"].append(data["name"])
-            columns["identity"].append(data["identity"])
+        data = _read_chunk(folder / "truth" / f"{chunk:05d}.npz")
+        points = data["landmarks468"][..., :2]
+        columns["name"].append(data["name"])
+        columns["identity"].append(data["identity"])
         columns["landmarks_q"].append(np.rint((points + 64) * 64).clip(0, 65535).astype(np.uint16))
     merged = {name: np.concatenate(parts) for name, parts in columns.items()}
     _save(folder / "photos" / "landmarks.npz", merged)
@@ -255,11 +267,5 @@ def read_truth(folder: Path) -> dict[str, np.ndarray]:
     files = sorted((folder / "truth").glob("*.npz"))
     if not files:
         raise DataError(f"{folder}: no truth/*.npz, so no export of rendered faces")
-    parts: list[dict[str, np.ndarray]] = []
-    for path in files:
-        try:
-            with np.load(path, allow_pickle=False) as data:
-                parts.append(dict(data))
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(f"{path}: damaged ({error}); delete it and export again") from error
+    parts = [_read_chunk(path) for path in files]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}

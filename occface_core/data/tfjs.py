@@ -36,7 +36,7 @@ class GraphModel(nn.Module):
         self.source = Path(folder) / "model.json"
         try:
             described = json.loads(self.source.read_text())
-            nodes = {node["name"]: node for node in described["modelTopology"]["node"]}
+            nodes = {node["name"]: node for node in described["modelTopology"]["node"] if node["op"]}
             manifest = described["weightsManifest"]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise DataError(f"{self.source}: no TensorFlow.js graph: {error}") from error
@@ -94,6 +94,13 @@ def _needed(nodes: dict[str, dict], output: str, source: Path) -> list[dict]:
 
 
 def _read_weights(folder: Path, manifest: list[dict]) -> dict[str, Tensor]:
+    try:
+        return _parse_weights(folder, manifest)
+    except (LookupError, TypeError, ValueError) as error:
+        raise DataError(f"{folder}: its weights are not described as in TensorFlow.js: {error!r}") from error
+
+
+def _parse_weights(folder: Path, manifest: list[dict]) -> dict[str, Tensor]:
     weights = {}
     for group in manifest:
         try:

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from occface_core.data.ranges import check_share_range
 from occface_core.distillation.terms import TERMS, parse_weights
 from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
@@ -118,8 +119,7 @@ class TrainConfig:
             raise ConfigError(f"batch_size {self.batch_size}: batch normalisation needs at least 2")
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
-        if not 0.0 <= self.coverage[0] < self.coverage[1] <= 1.0:
-            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        check_share_range("coverage", self.coverage, may_be_one_value=False)
         for name in ("synthetic_share", "clean_share", "person_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")

@@ -285,6 +285,7 @@ class Trainer:
         """
         state = read_state(self.config)
         if state is None:
+            self.curves.resume(0)  # a run killed before its first state left rows that come once more
             return False
         restore(self.config, state, self.network, self.extra, self.optimizer)
         self.clock = Clock(int(state["step"]), float(state["seconds"]))

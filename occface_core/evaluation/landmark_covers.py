@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import FaceEncoder
@@ -35,7 +36,7 @@ class LandmarkCovers:
         seed: of the covers.
 
     Raises:
-        ConfigError: the coverage is not an increasing pair within 0..1.
+        ConfigError: the coverage is not an increasing pair within 0..1, or the seed is negative.
         OcclusionError: there is no such family.
     """
 
@@ -47,8 +48,9 @@ class LandmarkCovers:
 
     def __post_init__(self) -> None:
         resolve_family(self.family, has_points=True)
-        if not 0.0 <= self.coverage[0] <= self.coverage[1] <= 1.0:
-            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed} must be at least 0")
+        check_share_range("coverage", self.coverage, may_be_one_value=True)
 
     @torch.no_grad()
     def __call__(

@@ -89,6 +89,14 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and write the run folder, or export; 3 when something is wrong with a file of predictions."""
+    from occface_core.evaluation.parallel import single_thread
+
+    # From the first file on: a killed run must end the same to the last bit, also with other threads.
+    with single_thread() as threads:
+        return _run(args, threads)
+
+
+def _run(args: argparse.Namespace, threads: int) -> int:
     from tqdm import tqdm
 
     from occface_core.evaluation.occlusion_participants import gather, load_networks
@@ -107,11 +115,12 @@ def run(args: argparse.Namespace) -> int:
         export_twins(twins, args.export_twins, progress=tqdm)
         sys.stdout.write(f"{len(twins.packed)} photos, twins {twins.identifier}, in {args.export_twins}\n")
         return OK
-    return _measure(args, twins, head, sources, networks, left_out)
+    return _measure(args, threads, twins, head, sources, networks, left_out)
 
 
 def _measure(
     args: argparse.Namespace,
+    threads: int,
     twins: "EvaluationTwins",
     head: "HeadModel",
     sources: dict[str, str],
@@ -125,6 +134,7 @@ def _measure(
     from occface_core.morphable.albedo import AlbedoModel
 
     device = _device(args.device)
+    at_a_time = threads if device == "cpu" else 1
     head, albedo = head.to(device), AlbedoModel.load().to(device)
     participants = Participants.of(sources, networks, twins, head, albedo)
     _tell_problems(participants)
@@ -133,7 +143,7 @@ def _measure(
         return INCOMPLETE
     reference = next(iter(gather([args.reference])))
     benchmark = RobustnessBenchmark(
-        head, albedo, participants.models, reference=reference, device=device, threads=_threads(device)
+        head, albedo, participants.models, reference=reference, device=device, threads=at_a_time
     )
     summary = run_occlusion(
         benchmark,
@@ -192,17 +202,6 @@ def _bar(total: int) -> Callable[[Iterable], Iterable]:
         return tqdm(left, total=total, initial=total - len(left), unit="batch", desc="occlusion")
 
     return wrap
-
-
-def _threads(device: str) -> int:
-    """Predictions made at a time; on a CPU all cores go there instead of into PyTorch's operations."""
-    import torch
-
-    if device != "cpu":
-        return 1
-    cores = torch.get_num_threads()  # heeds OMP_NUM_THREADS and the cores this process may use
-    torch.set_num_threads(1)
-    return cores
 
 
 def _workers(wanted: int | None, device: str) -> int:

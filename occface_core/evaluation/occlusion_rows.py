@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.errors import ConfigError, DataError
+from occface_core.data.archives import read_arrays
+from occface_core.data.partial import refuse_other_settings
+from occface_core.errors import DataError
 from occface_core.evaluation.groups import appearance
 from occface_core.evaluation.metrics import MM
 from occface_core.occlusion.api import EMPIRICAL, IRRATIONAL
@@ -164,8 +166,7 @@ class PartialRun:
 
     def _read(self, rows: Rows) -> int:
         try:
-            with np.load(self._sums, allow_pickle=False) as data:
-                arrays = {name: data[name] for name in data.files}
+            arrays = read_arrays(self._sums, "the sums of a run", "steps")
             done = int(arrays.pop("steps"))
             lines = [json.loads(line) for line in self._lines.read_text().splitlines()[:done]]
             if [line["step"] for line in lines] != list(range(done)):
@@ -178,7 +179,7 @@ class PartialRun:
                 key, _, part = name.rpartition("|")
                 split.setdefault(key, {})[part] = value
             rows.sums = {key: ShapeSums.from_arrays(parts) for key, parts in split.items()}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (DataError, OSError, ValueError, TypeError, LookupError) as error:
             raise DataError(
                 f"{self.folder}: its unfinished run is damaged ({error}); start it anew with --restart"
             ) from error
@@ -186,19 +187,10 @@ class PartialRun:
 
     def _refuse_other_settings(self) -> None:
         try:
-            old = json.loads(self._settings.read_text())
-        except (OSError, ValueError) as error:
+            old = dict(json.loads(self._settings.read_text()))
+        except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{self._settings}: unreadable ({error}); start anew with --restart") from error
-        changed = [
-            f"{key}: {old.get(key)!r} there, {self.settings.get(key)!r} now"
-            for key in sorted(old.keys() | self.settings.keys())
-            if old.get(key) != self.settings.get(key)
-        ]
-        if changed:
-            raise ConfigError(
-                f"{self.folder} holds an unfinished run with other settings, which must not be mixed "
-                f"({'; '.join(changed)}); repeat that command, choose another --out, or say --restart"
-            )
+        refuse_other_settings(self.folder, "an unfinished run", old, self.settings)
 
 
 def _replace(path: Path, content: bytes) -> None:

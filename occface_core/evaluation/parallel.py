@@ -1,4 +1,4 @@
-"""One process per core, one thread in each."""
+"""One process per core, one thread in each; or one thread for PyTorch's operations, so that bits repeat."""
 
 import contextlib
 import os
@@ -31,6 +31,23 @@ def results(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int) ->
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def single_thread() -> Iterator[int]:
+    """PyTorch's operations run in one thread inside; gives the number of threads they would have had.
+
+    Several threads add in another order than one, and some operations (`interpolate`) choose another kernel
+    for them, so that results of different machines and settings differ in their last bits.
+    """
+    import torch
+
+    threads = torch.get_num_threads()  # heeds OMP_NUM_THREADS and the cores this process may use
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, number_people, uncovered, warp
 from occface_core.data.packed import PackedPhotos
+from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
 from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
@@ -45,8 +46,9 @@ class TwinSettings:
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
             raise ConfigError(f"size {self.size} is outside 32..1024")
-        if not 0.0 <= self.coverage[0] <= self.coverage[1] <= 1.0:
-            raise ConfigError(f"coverage {self.coverage} must be an increasing pair within 0..1")
+        check_share_range("coverage", self.coverage, may_be_one_value=True)
+        if self.seed < 0:
+            raise ConfigError(f"seed {self.seed} must be at least 0")
         if self.covers < 1:
             raise ConfigError(f"covers {self.covers} must be at least 1")
 

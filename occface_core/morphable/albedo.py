@@ -117,9 +117,12 @@ def vertex_uv(head: HeadModel) -> Float[Tensor, "V 2"]:
     """
     if head.uv is None or head.uv_faces is None:
         raise AssetError(f"the head {head.name!r} has no texture layout")
-    result = torch.full((head.n_vertices, 2), 0.5, dtype=head.uv.dtype, device=head.uv.device)
-    result[head.faces.flatten()] = head.uv[head.uv_faces.flatten()]
-    return result
+    vertex = head.faces.flatten()
+    corners = torch.arange(len(vertex), device=vertex.device)
+    # Not by assignment: with several threads, and on GPUs, any of a vertex's corners may come last there.
+    last = corners.new_full((head.n_vertices,), -1).scatter_reduce(0, vertex, corners, "amax")
+    used = head.uv[head.uv_faces.flatten()[last.clamp(min=0)]]
+    return torch.where((last >= 0)[:, None], used, 0.5)
 
 
 def _sample(images: Float[Tensor, "C U U"], uv: Float[Tensor, "N 2"]) -> Float[Tensor, "N C"]:

@@ -22,28 +22,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"), help="of decoded photos")
     parser.add_argument("--limit", type=int, default=None, metavar="N", help="first N photos only")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    parser.add_argument("--half", action="store_true", help="bfloat16: faster where the machine has it")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "32-true", "bf16-mixed"),
+        default="auto",
+        help="as for `train`; auto (default): bf16-mixed where the machine has bfloat16; "
+        "masks of the two differ in a few pixels",
+    )
+    parser.add_argument(
+        "--half", dest="precision", action="store_const", const="bf16-mixed", help="--precision bf16-mixed"
+    )
+    parser.add_argument("--restart", action="store_true", help="throw away what an unfinished run left")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Label a split."""
-    import numpy as np
+    """Label a split, or go on with it after a kill."""
     from tqdm import tqdm
 
-    from occface_core.data.hidden import hidden_file, write_hidden
+    from occface_core.data.hidden import PartialHidden, hidden_file
     from occface_core.data.packed import cached_pack
-    from occface_core.data.parsing import FaceParser, hidden_parts
+    from occface_core.data.parsing import BATCH, FaceParser, hidden_parts, labelling_settings
     from occface_core.data.photos import load_photo_set
+    from occface_core.distillation.engine import resolve_precision
     from occface_core.pipeline.loading import resolve_device
 
-    network = FaceParser(args.parser, resolve_device(args.device), half=args.half)
+    device = resolve_device(args.device)
+    precision = resolve_precision(args.precision, device)
+    network = FaceParser(args.parser, device, half=precision == "bf16-mixed")
     packed = cached_pack(load_photo_set(args.photos, split=args.split), args.cache, limit=args.limit)
-    masks = []
-    with tqdm(total=len(packed), unit="photo") as bar:
-        for batch in hidden_parts(packed, network):
+    path = hidden_file(args.out, args.split)
+    masks = PartialHidden(path, packed.names, packed.size, labelling_settings(packed, network))
+    done = masks.resume(BATCH, restart=args.restart)
+    with tqdm(total=len(packed), initial=done, unit="photo") as bar:
+        for batch in hidden_parts(packed, network, start=done):
             masks.append(batch)
             bar.update(len(batch))
-    path = hidden_file(args.out, args.split)
-    write_hidden(path, packed.names, np.concatenate(masks))
-    sys.stdout.write(f"{len(packed)} photos, {path}\n")
+    masks.finish()
+    sys.stdout.write(f"{len(packed)} photos in {precision}, {path}\n")
     return 0

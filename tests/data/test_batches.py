@@ -240,6 +240,13 @@ def test_pairs_show_one_person_twice_and_the_rest_goes_through_all_photos(
     assert sorted(alone[:12]) == list(range(12))
 
 
+@pytest.mark.parametrize("size", [1, 3, 4, 7])
+def test_batches_of_pairs_are_no_larger_than_asked_for(make, size: int) -> None:
+    sampler = make(BatchConfig(batch_size=size, size=64, person_share=1.0))
+    for step in range(3):
+        assert len(sampler.indices(step)) == size
+
+
 def test_without_names_there_are_no_pairs(packed: PackedPhotos, make) -> None:
     plain = make().indices(2)
     nameless = make(replace(SMALL, person_share=1.0))

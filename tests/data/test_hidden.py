@@ -1,6 +1,7 @@
 """What covers faces in the photos themselves: files, packs, and the masks of training batches and twins."""
 
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from occface_core.data.batches import BatchConfig, TwinSampler
-from occface_core.data.hidden import hidden_file, with_hidden, write_hidden
+from occface_core.data.hidden import PartialHidden, hidden_file, with_hidden, write_hidden
 from occface_core.data.landmarks import mirror_pairs
 from occface_core.data.packed import PackedPhotos, pack
 from occface_core.data.photos import load_photo_set
@@ -59,12 +60,37 @@ def test_masks_return_from_the_file_by_name(packed: PackedPhotos, tmp_path: Path
     assert not packed.hidden_mask(3).any()
 
 
+def test_masks_never_lie_in_memory_as_bytes(tmp_path: Path) -> None:
+    rng, count, size = np.random.default_rng(0), 400, 176
+    run = PartialHidden(tmp_path / "hidden.npz", [f"{i}.png" for i in range(count)], size, {})
+    assert run.resume(8) == 0
+    tracemalloc.start()
+    for _ in range(0, count, 8):
+        run.append(rng.random((8, size, size), np.float32) < 0.3)
+    run.finish()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < count * size * size / 2
+    with np.load(tmp_path / "hidden.npz") as stored:
+        assert stored["bits"].shape == (count, size, size // 8)
+    assert [p.name for p in tmp_path.iterdir()] == ["hidden.npz"]
+
+
 def test_files_that_do_not_fit_are_refused_by_name(packed: PackedPhotos, tmp_path: Path) -> None:
     path = tmp_path / "train-hidden.npz"
     with pytest.raises(DataError, match=re.escape(str(path))):
         with_hidden(packed, path)
     path.write_bytes(b"not an archive")
     with pytest.raises(DataError, match=re.escape(str(path))):
+        with_hidden(packed, path)
+    write_hidden(path, packed.names, left_half(packed))
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:80] + b"\0" * 40 + whole[120:]):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=re.escape(str(path))):
+            with_hidden(packed, path)
+    np.savez(path, name=packed.names, bits=left_half(packed), size=[packed.size], scale=1.95)
+    with pytest.raises(DataError, match="bits must be uint8"):
         with_hidden(packed, path)
     write_hidden(path, packed.names, np.zeros((len(packed), 64, 64), bool))
     with pytest.raises(DataError, match=r"masks of 64 pixels.*have 90"):

@@ -21,7 +21,7 @@ from occface_core.data.packed import (
     save_pack,
 )
 from occface_core.data.photos import PhotoRecord, PhotoSet, load_photo_set
-from occface_core.errors import DataError
+from occface_core.errors import ConfigError, DataError
 
 
 def test_box68_takes_either_numbering(rng: np.random.Generator) -> None:
@@ -117,11 +117,31 @@ def test_worker_processes_reopen_the_pixels_instead_of_copying_them(
     np.testing.assert_array_equal(pickle.loads(sent).images, loaded.images)
 
 
+def test_a_new_pack_is_mapped_too(photo_folder: Path, tmp_path: Path) -> None:
+    photos = load_photo_set(photo_folder)
+    new = cached_pack(photos, tmp_path, size=64)
+    assert isinstance(new.images, np.memmap)
+    assert len(pickle.dumps(new)) < new.images.nbytes / 2
+    before = np.array(new.images)
+    (folder,) = tmp_path.iterdir()
+    save_pack(replace(new.rows(np.arange(1)), skipped=[("x", "y")]), folder)
+    np.testing.assert_array_equal(new.images, before)  # and stays whole when the file is written anew
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_below_one_is_refused(photo_folder: Path, tmp_path: Path, limit: int) -> None:
+    with pytest.raises(ConfigError, match=f"limit {limit} must be at least 1"):
+        cached_pack(load_photo_set(photo_folder), tmp_path, limit=limit)
+
+
 def test_incomplete_packs_are_refused(photo_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "pack"
     save_pack(pack(load_photo_set(photo_folder), size=32), folder)
     np.save(folder / "points.npy", np.zeros((3, 478, 2), np.float32))
     with pytest.raises(DataError, match="12 images, 3 landmark sets"):
+        load_pack(folder)
+    (folder / "pack.json").write_text("{}")
+    with pytest.raises(DataError, match="not a complete photo pack"):
         load_pack(folder)
     (folder / "pack.json").unlink()
     with pytest.raises(DataError, match="not a complete photo pack"):

@@ -2,45 +2,19 @@
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from occface_core.cli import main
-from occface_core.data.hidden import with_hidden
-from occface_core.data.packed import cached_pack
-from occface_core.data.parsing import CLASSES, LOGITS, FaceParser, cover_from_classes
-from occface_core.data.photos import load_photo_set
+from occface_core.data.packed import PackedPhotos
+from occface_core.data.parsing import CLASSES, FaceParser, cover_from_classes, hidden_parts
 from occface_core.data.tfjs import GraphModel
 from occface_core.errors import DataError
 
-SAME = {"s": base64.b64encode(b"SAME").decode()}
-
-
-def ints(*values: int) -> dict:
-    return {"list": {"i": [str(v) for v in values]}}
-
-
-def node(op: str, name: str, *inputs: str, **attr: object) -> dict:
-    return {"op": op, "name": name, "input": list(inputs), "attr": attr}
-
-
-def write_graph(folder: Path, nodes: list[dict], weights: dict[str, np.ndarray]) -> Path:
-    entries = [
-        {"name": k, "shape": list(v.shape), "dtype": "float32" if v.dtype.kind == "f" else "int32"}
-        for k, v in weights.items()
-    ]
-    nodes = [node("Placeholder", "image"), *(node("Const", k) for k in weights), *nodes]
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = [{"paths": ["weights.bin"], "weights": entries}]
-    (folder / "model.json").write_text(
-        json.dumps({"modelTopology": {"node": nodes}, "weightsManifest": manifest})
-    )
-    blob = b"".join(v.astype("<f4" if v.dtype.kind == "f" else "<i4").tobytes() for v in weights.values())
-    (folder / "weights.bin").write_bytes(blob)
-    return folder
+from .graphs import SAME, ints, node, write_graph, write_red_is_hair
 
 
 def image(*rows: list[float]) -> torch.Tensor:
@@ -112,6 +86,13 @@ def test_graphs_that_cannot_be_run_are_refused(tmp_path: Path) -> None:
     for output, message in [("y", "PyFunc"), ("z", "'gone'"), ("other", "no node 'other'")]:
         with pytest.raises(DataError, match=message):
             GraphModel(folder, output)
+    for manifest in ([{"weights": []}], [{"paths": ["weights.bin"], "weights": [{"name": "k"}]}]):
+        described = json.loads((folder / "model.json").read_text()) | {"weightsManifest": manifest}
+        (tmp_path / "bad").mkdir(exist_ok=True)
+        (tmp_path / "bad" / "model.json").write_text(json.dumps(described))
+        shutil.copy(folder / "weights.bin", tmp_path / "bad")
+        with pytest.raises(DataError, match=r"bad: its weights are not described"):
+            GraphModel(tmp_path / "bad", "w")
     (folder / "weights.bin").write_bytes(b"1234")
     with pytest.raises(DataError, match="cut short at 'k'"):
         GraphModel(folder, "w")
@@ -152,15 +133,7 @@ def test_dark_and_coloured_lenses_hide_clear_ones_do_not(lens: tuple, covers: bo
 
 @pytest.fixture
 def red_is_hair(tmp_path: Path) -> Path:
-    """A parser of one layer: what is red is hair, all else skin."""
-    kernel = np.zeros((1, 1, 3, len(CLASSES)), np.float32)
-    kernel[0, 0, :, CLASSES.index("hair")] = (60, -30, -30)
-    bias = np.full(len(CLASSES), -90.0, np.float32)
-    bias[CLASSES.index("skin")] = 30.0
-    attr = {"padding": SAME, "strides": ints(1, 1, 1, 1)}
-    nodes = [node("_FusedConv2D", LOGITS, "image", "k", "b", **attr)]
-    bias[CLASSES.index("hair")] = 0.0
-    return write_graph(tmp_path / "parser", nodes, {"k": kernel, "b": bias})
+    return write_red_is_hair(tmp_path / "parser")
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -176,23 +149,8 @@ def test_the_parser_answers_at_the_images_own_size(red_is_hair: Path, half: bool
     assert sure[0].min() > 0.99
 
 
-def test_the_command_writes_what_training_reads(
-    red_is_hair: Path, photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    cache, out = tmp_path / "cache", tmp_path / "out"
-    words = ["hidden", photo_folder, "--split", "train", "--out", out, "--cache", cache, "--limit", 5]
-    assert main([*map(str, words), "--parser", str(red_is_hair), "--device", "cpu"]) == 0
-    assert "5 photos" in capsys.readouterr().out
-    packed = cached_pack(load_photo_set(photo_folder, split="train"), cache, limit=5)
-    known = with_hidden(packed, out / "train-hidden.npz")
-    hidden = np.stack([known.hidden_mask(row) for row in range(5)]) == 255
-    red, green, blue = np.moveaxis(np.array(packed.images).astype(int), -1, 0)
-    redness = red - (green + blue) / 2  # from 64 on it is hair to this parser
-    middle = np.zeros(hidden.shape, bool)
-    middle[:, 24:-24, 24:-24] = True
-    assert (middle & (redness > 90)).any()
-    assert hidden[middle & (redness > 90)].mean() > 0.95
-    assert hidden[middle & (redness < 40)].mean() < 0.05
-    assert not hidden[:, :20].any()
-    assert main([*map(str, words), "--parser", str(tmp_path)]) == 2
-    assert "model.json" in capsys.readouterr().err
+def test_photos_without_a_face_mesh_are_refused(red_is_hair: Path) -> None:
+    points = np.full((1, 68, 2), 20, np.float32)
+    packed = PackedPhotos(np.zeros((1, 40, 40, 3), np.uint8), points, ["a.png"], [""], [""], [])
+    with pytest.raises(DataError, match="468 MediaPipe landmarks per photo, got 68"):
+        next(hidden_parts(packed, FaceParser(red_is_hair)))

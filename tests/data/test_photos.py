@@ -1,5 +1,6 @@
 """Photo folders and tar shards with their landmarks, good and bad."""
 
+import gzip
 import io
 import shutil
 import tarfile
@@ -127,6 +128,49 @@ def test_damaged_archives(photo_folder: Path, tmp_path: Path, damage) -> None:
         load_photo_set(tmp_path / "photos")
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"landmarks_q": np.zeros((12, 70, 2), np.uint16)}, r"shape \(12, 70, 2\), expected \(12, 468"),
+        ({"landmarks_q": np.zeros((12, 0, 2), np.uint16)}, "468 or more"),
+        ({"landmarks_q": np.zeros((12, 478, 2), np.float32)}, "holds float32, expected uint16"),
+        ({"identity": np.array(["one"])}, "for each of the 12 names"),
+    ],
+)
+def test_archives_of_another_layout(photo_folder: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    with np.load(photo_folder / "landmarks.npz") as stored:
+        np.savez(tmp_path / "landmarks.npz", **{**stored, **changes})
+    with pytest.raises(DataError, match=rf"landmarks\.npz: .*{message}"):
+        load_photo_set(tmp_path)
+
+
+def test_landmarks_by_file_name_alone_are_not_given_to_two_photos(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "landmarks.npz", tmp_path)
+    for name in ("a/00.png", "b/00.png", "b/01.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(photo_folder / Path(name).name, tmp_path / name)
+    photos = load_photo_set(tmp_path)
+    assert [record.name for record in photos.records] == ["b/01.png"]
+    assert photos.missing == ["a/00.png", "b/00.png"]
+
+
+def test_csv_as_spreadsheets_write_it(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    write_csv(tmp_path, [["00.png", "anna", *range(136)]])
+    text = (tmp_path / "points.csv").read_text()
+    (tmp_path / "points.csv").write_text(text, encoding="utf-8-sig")
+    assert load_photo_set(tmp_path).records[0].identity == "anna"
+
+
+@pytest.mark.parametrize("content", [b"image,\xff\xfe", b"PNG\0\r\n" * 9])
+def test_files_that_are_no_csv(photo_folder: Path, tmp_path: Path, content: bytes) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    (tmp_path / "points.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"points\.csv"):
+        load_photo_set(tmp_path)
+
+
 def test_csv_without_columns(photo_folder: Path, tmp_path: Path) -> None:
     shutil.copy(photo_folder / "00.png", tmp_path)
     write_csv(tmp_path, [["00.png", 1, 2]], header=["image", "x0", "y0"])
@@ -144,6 +188,13 @@ def test_csv_with_words_for_numbers(photo_folder: Path, tmp_path: Path) -> None:
 def test_file_that_is_no_tar(shards: Path) -> None:
     (shards / "train-00.tar").write_bytes(b"not a tar archive" * 64)
     with pytest.raises(DataError, match=r"train-00\.tar: not a readable tar shard"):
+        load_photo_set(shards, split="train")
+
+
+def test_compressed_shards_are_refused(shards: Path) -> None:
+    plain = (shards / "train-00.tar").read_bytes()
+    (shards / "train-00.tar").write_bytes(gzip.compress(plain))
+    with pytest.raises(DataError, match=r"train-00\.tar: not a readable tar shard without compression"):
         load_photo_set(shards, split="train")
 
 

@@ -129,6 +129,37 @@ def test_an_interrupted_export_goes_on_and_a_longer_one_extends_it(
     assert contents(tmp_path / "again") == contents(folder)
 
 
+def test_an_export_killed_at_its_very_start_goes_on(
+    open_head, small_albedo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace_killed(path: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    def mkdir_killed(path: Path, make=Path.mkdir, **options: bool) -> None:
+        make(path, **options)
+        if path.name == "photos":
+            raise KeyboardInterrupt
+
+    for part, fails in (("mkdir", mkdir_killed), ("replace", replace_killed)):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, part, fails)
+            with pytest.raises(KeyboardInterrupt):
+                export_synthetic(open_head, small_albedo, tmp_path / part, SMALL)
+        assert export_synthetic(open_head, small_albedo, tmp_path / part, SMALL).rendered == 6
+
+
+def test_damage_is_named(folder: Path, open_head, small_albedo) -> None:
+    chunk = folder / "truth" / "00001.npz"
+    chunk.write_bytes(chunk.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"00001\.npz.*delete it and export again"):
+        export_synthetic(open_head, small_albedo, folder, SMALL)
+    with pytest.raises(DataError, match=r"00001\.npz.*delete it and export again"):
+        read_truth(folder)
+    (folder / "synthesis.json").write_text("[]")
+    with pytest.raises(DataError, match=r"synthesis\.json: not the settings"):
+        export_synthetic(open_head, small_albedo, folder, SMALL)
+
+
 def test_other_folders_are_left_alone(folder: Path, open_head, small_albedo, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds an export with seed 5, this one has 6"):
         export_synthetic(open_head, small_albedo, folder, replace(SMALL, seed=6))
@@ -150,6 +181,7 @@ def test_other_folders_are_left_alone(folder: Path, open_head, small_albedo, tmp
         ({"size": 9}, "size 9"),
         ({"size": 2000}, "within 64..896"),
         ({"zoom": 0.0}, "zoom 0.0"),
+        ({"seed": -1}, "seed -1"),
     ],
 )
 def test_wrong_settings(changes: dict, message: str) -> None:

@@ -36,6 +36,17 @@ def test_automatic_precision_on_gpus(monkeypatch: pytest.MonkeyPatch, supported:
     assert resolve_precision("auto", CUDA, "mobilenet_v3_small") == expected
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_networks_that_are_only_run_follow_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(engine, "native_bf16", lambda: native)
+    assert engine.fast_bf16(CPU) == native
+    assert not engine.fast_bf16(torch.device("meta"))
+    assert resolve_precision("auto", CPU) == ("bf16-mixed" if native else "32-true")
+    assert resolve_precision("bf16-mixed", CPU) == "bf16-mixed"
+
+
 def test_native_bfloat16_is_a_yes_or_no() -> None:
     assert engine.native_bf16() in (True, False)
 

@@ -63,6 +63,14 @@ def test_the_same_settings_give_the_same_losses(config: TrainConfig, tmp_path: P
     )
 
 
+def test_a_run_killed_before_its_first_state_leaves_no_rows(config: TrainConfig) -> None:
+    config.out.mkdir(parents=True)
+    (config.out / "losses.jsonl").write_text('{"step": 1, "total": 5.0}\n{"step": 2, "tot')
+    assert run_training(config)["resumed"] is False
+    assert [row["step"] for row in losses(config)] == [1, 2]
+    assert losses(config)[0]["total"] != 5.0
+
+
 def test_more_steps_go_on_where_the_run_stood(config: TrainConfig) -> None:
     run_training(config)
     metrics = run_training(config.replace(steps=3))

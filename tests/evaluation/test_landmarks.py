@@ -86,6 +86,8 @@ def test_a_photo_that_cannot_be_read_does_not_move_the_others_covers(
 def test_covers_refuse_what_they_cannot_make(network: FaceEncoder, open_head) -> None:
     with pytest.raises(ConfigError, match="coverage"):
         LandmarkCovers(network, open_head, coverage=(0.6, 0.2))
+    with pytest.raises(ConfigError, match="seed -1"):
+        LandmarkCovers(network, open_head, seed=-1)
     with pytest.raises(OcclusionError, match="veil"):
         LandmarkCovers(network, open_head, family="veil")
 

@@ -5,7 +5,7 @@ import json
 import re
 import runpy
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -134,11 +134,20 @@ def test_missing_predictions_hold_the_figures_back(
     assert summary["groups"]["all"]["few/clean/mask_iou"]["mean"] == pytest.approx(1)
 
 
-def test_a_killed_run_goes_on_and_ends_the_same(
+@pytest.fixture
+def with_threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads of PyTorch's operations, for this test."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same_with_other_threads(
     benchmark: Callable,
     finished: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    with_threads: Callable[[int], None],
     capsys: pytest.CaptureFixture,
 ) -> None:
     whole = {path.name: path.read_bytes() for path in finished.iterdir()}
@@ -151,11 +160,14 @@ def test_a_killed_run_goes_on_and_ends_the_same(
         return measure(self, batch, sums, **options)
 
     monkeypatch.setattr(RobustnessBenchmark, "measure", failing)
+    with_threads(1)
     assert benchmark("--duplicates", "2") == INTERRUPTED
     assert (tmp_path / "run" / "partial.jsonl").is_file()
     assert benchmark("--duplicates", "2", "--seed", "1") == WRONG_USAGE
     assert "must not be mixed" in capsys.readouterr().err
+    with_threads(3)
     assert benchmark("--duplicates", "2") == 0
+    assert torch.get_num_threads() == 3
     assert steps == [0, 4, 8, 8]
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == whole
 

@@ -75,7 +75,12 @@ def test_covers_in_the_photos_themselves_shrink_masks_not_pictures(make_twins, l
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"covers": 0}, "covers 0"), ({"coverage": (0.5, 0.2)}, "increasing"), ({"size": 8}, "size 8")],
+    [
+        ({"covers": 0}, "covers 0"),
+        ({"coverage": (0.5, 0.2)}, "increasing"),
+        ({"size": 8}, "size 8"),
+        ({"seed": -1}, "seed -1"),
+    ],
 )
 def test_impossible_settings_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -58,6 +59,21 @@ def test_vertex_albedo_samples_the_texture(
     colours.sum().backward()
     assert coeffs.grad is not None
     assert coeffs.grad.abs().sum() > 0
+
+
+def test_seams_do_not_depend_on_threads(open_head: HeadModel) -> None:
+    assert open_head.uv is not None
+    assert open_head.uv_faces is not None
+    expected = np.full((open_head.n_vertices, 2), 0.5, np.float32)
+    for vertex, corner in zip(open_head.faces.flatten(), open_head.uv_faces.flatten(), strict=True):
+        expected[vertex] = open_head.uv[corner]
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 4, 4, 4):
+            torch.set_num_threads(threads)
+            assert np.array_equal(vertex_uv(open_head).numpy(), expected)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_vertex_albedo_follows_the_head_given(model: AlbedoModel, textured_head: HeadModel) -> None:

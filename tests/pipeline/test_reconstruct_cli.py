@@ -261,6 +261,20 @@ def test_wrong_usage_that_argparse_cannot_see(
     assert "is not a manifest" in capsys.readouterr().err
 
 
+def test_textures_of_names_with_blanks_stay_apart(
+    built: list, folder: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    Image.fromarray(photo).save(folder / "a b.png")
+    Image.fromarray(255 - photo).save(folder / "a_b.png")
+    out = tmp_path / "out"
+    assert run(folder, "--out", out, "--format", "obj") == 0
+    for name in ("a b", "a_b"):
+        with np.load(out / f"{name}.npz", allow_pickle=False) as data:
+            texture = load_mesh(out / f"{name}.obj").texture
+            assert texture is not None
+            np.testing.assert_allclose(texture.numpy(), data["texture"], atol=1 / 255)
+
+
 def test_results_never_land_on_the_photos(built: list, folder: Path, capsys: pytest.CaptureFixture) -> None:
     before = (folder / "one.png").read_bytes()
     assert run(folder, "--out", folder, "--format", "obj") == 2

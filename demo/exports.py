@@ -15,7 +15,7 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.pipeline.animation import animatable_mesh
 from occface_core.pipeline.reconstructor import Reconstruction
 
-KEPT = 64
+KEPT = 8  # more than are made at a time; they are faces of visitors, so no more than that
 
 
 class Exports:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 
 from demo import heads, report
 from demo.callbacks import BEING_COVERED, Callbacks
 from demo.engine import NOTHING, Covered, Engine, Photo
+from demo.exports import Exports
 from occface_core.pipeline.reconstructor import Reconstruction
 
 
@@ -76,3 +79,12 @@ def test_the_overlay_covers_the_eyes_too(engine: Engine, photo: Photo) -> None:
     columns, rows = photo.clean.verts_image[front, :2].astype(int).T
     assert front.any()
     assert (np.abs(drawn[rows, columns].astype(int) - photo.pixels[rows, columns]).max(1) > 8).mean() > 0.9
+
+
+def test_files_for_download_do_not_stay(engine: Engine, photo: Photo) -> None:
+    (path,) = map(Path, Exports(seconds=1.5).write(photo.clean, engine.head, ("ply",)))
+    assert path.is_file()
+    end = monotonic() + 30
+    while path.parent.exists() and monotonic() < end:
+        sleep(0.1)
+    assert not path.parent.exists()

@@ -5,8 +5,8 @@ import os
 # Read by Gradio when it is imported: without it, it asks a server about new versions.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from demo.assets import launch_options
 from demo.interface import create_app
+from demo.serving import serve
 
 if __name__ == "__main__":
-    create_app().launch(**launch_options())
+    serve(create_app())

@@ -20,9 +20,11 @@ from occface_core.errors import OccFaceError
 
 log = logging.getLogger(__name__)
 NO_PHOTO = "Choose a photo first: upload one, or click an example."
+BEING_COVERED = "The photo is still being covered. Please try again in a moment."
 NO_PAINT = "Nothing is painted yet. Draw over the face with the brush, or use the tab with objects."
 MOST_PHOTOS = 8  # of the same person, beside the one that is covered
 FILE_TYPES = ("obj", "ply", "glb")
+_RESTING = [0.0] * (1 + len(heads.ACTIONS))  # the sliders, when the head makes no face
 
 
 def readable(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,15 +38,22 @@ def readable(function: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except OccFaceError as error:
-            # Messages hold file names chosen by visitors, and notices are HTML.
-            gr.Warning(html.escape(str(error)))
-        except Exception:
-            log.exception("%s failed", function.__name__)
-            gr.Warning("Something unexpected went wrong. Please try again or use another photo.")
+        except Exception as error:
+            explain(error, function.__name__)
         return gr.skip()
 
     return wrapper
+
+
+def explain(error: Exception, doing: str) -> str:
+    """Show a problem as a notice; returns its text."""
+    if isinstance(error, OccFaceError):
+        text = html.escape(str(error))  # it may hold a file name chosen by the visitor, and notices are HTML
+    else:
+        log.error("%s failed", doing, exc_info=error)
+        text = "Something unexpected went wrong. Please try again or use another photo."
+    gr.Warning(text)
+    return text
 
 
 class Callbacks:
@@ -93,14 +102,13 @@ class Callbacks:
         return self._open(lambda: self.examples[index].pixels)
 
     def _open(self, read: Callable[[], Any], *, found: bool = True) -> tuple[Any, ...]:
-        empty = (None, None, _editor(None), "")
-        if not found:
-            return empty
-        opened = self._opened(read)
         # After a failure no photo is open: going on with the last one would mislead.
-        return empty if opened == gr.skip() else opened
+        empty = (None, None, _editor(None))
+        try:
+            return self._opened(read) if found else (*empty, "")
+        except Exception as error:
+            return *empty, explain(error, "opening a photo")
 
-    @readable
     def _opened(self, read: Callable[[], Any]) -> tuple[Any, ...]:
         loaded = read()
         notes = getattr(loaded, "notes", ())
@@ -114,6 +122,11 @@ class Callbacks:
     def close(self) -> tuple[Any, ...]:
         """The photo was removed."""
         return None, _editor(None), ""
+
+    def forget(self) -> tuple[Any, ...]:
+        """Results of the photo before: viewer, overlay, numbers, state, files, sliders."""
+        buttons = [gr.update(value=None, interactive=False) for _ in FILE_TYPES]
+        return "", None, "", "", None, *buttons, *_RESTING
 
     @readable
     def cover(self, photo: Photo | None, family: str, percent: float, variant: float) -> Any:
@@ -142,8 +155,8 @@ class Callbacks:
                 gr.Info(NO_PAINT)
                 return gr.skip()
             covered = self.engine.paint(photo, layers)
-        if covered is None:
-            gr.Info(NO_PHOTO)
+        if covered is None or covered.photo is not photo:
+            gr.Info(BEING_COVERED)
             return gr.skip()
         names, others = _load_others(more or [])
         comparison = self.engine.compare(photo, covered, others)
@@ -158,15 +171,14 @@ class Callbacks:
         picture = heads.overlay(covered.pixels, comparison.student, head)
         buttons = [gr.update(value=path, interactive=True) for path in files]
         message = json.dumps(compared.message(), separators=(",", ":"))
-        summary = report.summary(compared, covered.coverage, comparison.others)
-        resting = [0.0] * (1 + len(heads.ACTIONS))  # the sliders: these heads make no face yet
+        summary = report.summary(compared, comparison)
         table = report.numbers(compared, comparison)
-        return message, picture, summary, table, comparison, *buttons, *resting
+        return message, picture, summary, table, comparison, *buttons, *_RESTING
 
     @readable
     def warm_up(self, photo: Photo | None, covered: Covered | None) -> None:
         """Load the student and compile the renderer while the first visitor still looks at the page."""
-        if photo is None or covered is None or self.engine.is_warm:
+        if photo is None or covered is None or covered.photo is not photo or self.engine.is_warm:
             return
         comparison = self.engine.compare(photo, covered)
         heads.overlay(covered.pixels, comparison.student, self.engine.head)

@@ -25,6 +25,7 @@ from occface_core.pipeline.detection import Detection, FaceDetector
 from occface_core.pipeline.reconstructor import FaceReconstructor, Reconstruction
 
 log = logging.getLogger(__name__)
+NOTHING = "nothing"  # in place of a family, for photos that are covered already
 WORKING_SIDE = 768  # longest side the app works at; the networks see a far smaller crop
 
 
@@ -75,14 +76,21 @@ class Covered:
     """A photo with something in front of the face.
 
     Attributes:
+        photo: The photo before.
         pixels: (H,W,3) uint8.
         clear: (H,W) float32, 0 = hidden by the object, 1 = not.
         coverage: Share of the face that is hidden, [0,1].
     """
 
+    photo: Photo
     pixels: np.ndarray
     clear: np.ndarray
     coverage: float
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it is the photo as it was: what covers the face, if anything, was there before."""
+        return bool((self.clear == 1).all())
 
 
 @dataclass(frozen=True)
@@ -164,9 +172,7 @@ class Engine:
         start = time.perf_counter()
         found = self._get("detector").detect(pixels)
         if not found:
-            raise NoFaceError(
-                "No face found in this photo. Choose one with a larger, upright and uncovered face."
-            )
+            raise NoFaceError("No face found in this photo. Choose one with a larger, upright face.")
         largest = max(found, key=lambda item: float(np.prod(np.subtract(item.box[2:], item.box[:2]))))
         box = np.asarray(largest.box, dtype=np.float64)
         detected = time.perf_counter()
@@ -180,10 +186,12 @@ class Engine:
         """Put an object of a family in front of the face.
 
         Args:
-            family: One of `occface_core.occlusion.FAMILIES`.
+            family: One of `occface_core.occlusion.FAMILIES`, or `NOTHING`.
             coverage: Share of the face to hide; objects of fixed size come as near as they can.
             seed: Same seed, same object.
         """
+        if family == NOTHING:
+            return self.paint(photo, [])
         result = occlude(
             torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255,
             torch.from_numpy(photo.face)[None, None],
@@ -193,7 +201,7 @@ class Engine:
             generator=torch.Generator().manual_seed(seed),
         )
         pixels = to_bytes(result.image[0])
-        return Covered(pixels, 1 - result.occluder[0, 0].numpy(), float(result.coverage[0]))
+        return Covered(photo, pixels, 1 - result.occluder[0, 0].numpy(), float(result.coverage[0]))
 
     def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:
         """Cover the face with brush strokes: RGBA layers over the photo, rescaled to it where they differ."""
@@ -207,12 +215,15 @@ class Engine:
             clear *= 1 - alpha
         total = float(photo.face.sum())
         coverage = float((photo.face * (1 - clear)).sum()) / total if total else 0.0
-        return Covered(np.rint(picture).astype(np.uint8), clear, coverage)
+        return Covered(photo, np.rint(picture).astype(np.uint8), clear, coverage)
 
     def compare(
         self, photo: Photo, covered: Covered, others: Sequence[UInt8[np.ndarray, "H W 3"]] = ()
     ) -> Comparison:
         """Reconstruct the covered photo with teacher and student, at the box found before it was covered.
+
+        Where nothing was added, the student looks for the face itself: the teacher may be misled by
+        what covers it.
 
         Args:
             photo: The photo before.
@@ -225,7 +236,7 @@ class Engine:
         seconds["teacher"] = time.perf_counter() - start
         start = time.perf_counter()
         pictures = [covered.pixels, *map(fit_working_size, others)]
-        boxes = [photo.box, *(None for _ in others)]
+        boxes = [None if covered.untouched else photo.box, *(None for _ in others)]
         student, *further = self._get("student").reconstruct_person(pictures, boxes=boxes)
         seconds["student"] = time.perf_counter() - start
         if isinstance(student, OccFaceError):

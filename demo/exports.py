@@ -1,8 +1,7 @@
-"""Mesh files for download, in temporary folders of which only the newest are kept."""
+"""Mesh files for download, in temporary folders that remove themselves."""
 
 import tempfile
 import threading
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,16 +14,14 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.pipeline.animation import animatable_mesh
 from occface_core.pipeline.reconstructor import Reconstruction
 
-KEPT = 64
+KEPT_SECONDS = 120.0
 
 
 class Exports:
-    """Writes heads to files. Gradio serves copies of its own, so old folders may go."""
+    """Writes heads to files, which go after `seconds`: Gradio makes copies of its own at once."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._folders: deque[tempfile.TemporaryDirectory[str]] = deque()
-        self._kept = kept
-        self._lock = threading.Lock()
+    def __init__(self, seconds: float = KEPT_SECONDS) -> None:
+        self._seconds = seconds
 
     def write(self, result: Reconstruction, head: HeadModel, suffixes: Sequence[str]) -> list[str]:
         """Write the upright head with its colours; the GLB is neutral, textured, with blendshapes and joints.
@@ -49,8 +46,8 @@ class Exports:
         return [str(path) for path in paths]
 
     def _new_folder(self) -> Path:
-        with self._lock:
-            self._folders.append(tempfile.TemporaryDirectory(prefix="occface-"))
-            while len(self._folders) > self._kept:
-                self._folders.popleft().cleanup()
-            return Path(self._folders[-1].name)
+        folder = tempfile.TemporaryDirectory(prefix="occface-", ignore_cleanup_errors=True)
+        removal = threading.Timer(self._seconds, folder.cleanup)
+        removal.daemon = True  # when the app ends, the folder's own finalizer removes it
+        removal.start()
+        return Path(folder.name)

@@ -28,6 +28,7 @@ ACTIONS: Mapping[str, tuple[str, ...]] = {
     "brows": ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
     "pucker": ("mouthPucker",),
 }
+MISLED = 0.05  # share of the object's pixels in a texture from which on its light is not believed
 PLAIN_SKIN = np.array([[0.78, 0.62, 0.53]], np.float32)
 _OVERLAY_COLOUR = np.array([0.55, 0.86, 0.84], np.float32)
 
@@ -73,6 +74,11 @@ def face_weights(head: HeadModel) -> Float[np.ndarray, " V"]:
     return np.ones(head.n_vertices, np.float32) if region is None else region.numpy()
 
 
+def _eyes(head: HeadModel) -> Float[np.ndarray, " V"]:
+    region = head.regions.get("eyes")
+    return np.zeros(head.n_vertices, np.float32) if region is None else region.numpy()
+
+
 class Heads:
     """The three heads of a comparison in both views, and their distances to the reference.
 
@@ -80,16 +86,16 @@ class Heads:
         verts: View -> the heads from left to right, (V,3) metres.
         distance_mm: View -> distances of each head to the reference, (V,) mm.
         seen: For each head how far its photo shows a vertex, (V,) in [0,1].
-        clear: (H,W) of the covered photo, 0 where something was put.
     """
 
     def __init__(self, comparison: Comparison, head: HeadModel) -> None:
         self.results = (comparison.reference, comparison.teacher, comparison.student)
         self.head = head
+        self.untouched = comparison.covered.untouched
         # The app knows exactly what it put in front of the face, which a network can only estimate.
-        self.clear = comparison.covered.clear
+        self._clear = comparison.covered.clear
         self.seen = [comparison.reference.vertex_visibility] + [
-            result.vertex_visibility * at_vertices(self.clear, result) for result in self.results[1:]
+            result.vertex_visibility * at_vertices(self._clear, result) for result in self.results[1:]
         ]
         self.verts = {
             "photo": [upright(result, head) for result in self.results],
@@ -114,23 +120,42 @@ class Heads:
 
     def _panel(self, index: int, tops: Mapping[str, float]) -> figures.Panel:
         result, display = self.results[index], display_of(self.head)
-        skin, seen = shown_colours(result.albedo, display), self.seen[index]
-        finely_seen = display.extend(result.vertex_visibility)
-        if index:
-            place = display.extend(result.verts_image[:, :2])
-            finely_seen = finely_seen * at_points(self.clear, place)
+        skin, photo = (shown_colours(texture, display) for texture in (result.albedo, result.texture))
         colours: dict = {
-            "photo": completed_colours(shown_colours(result.texture, display), skin, finely_seen),
+            "photo": completed_colours(photo, skin, self.believed(index)),
             "skin": skin_colours(result, self.head),
             "difference": {
                 view: figures.difference_colours(self.distance_mm[view][index], top)
                 for view, top in tops.items()
             },
-            "seen": figures.seen_colours(seen),
+            "seen": figures.seen_colours(self.seen[index]),
         }
-        note = "" if index == 0 else f"{self.mean_mm('neutral', index):.1f} mm from reference"
+        note = self._note(index)
         views = {view: heads[index] for view, heads in self.verts.items()}
         return figures.Panel(views, colours, note)
+
+    def _note(self, index: int) -> str:
+        # The photo as it is has no clean one to refer to: the teacher's two heads are the same.
+        if index == 0 or (self.untouched and index != STUDENT_PANEL):
+            return ""
+        reference = "the teacher's" if self.untouched else "reference"
+        return f"{self.mean_mm('neutral', index):.1f} mm from {reference}"
+
+    def believed(self, index: int) -> Float[np.ndarray, " W"]:
+        """Where the colours of a head's texture are right, [0,1], at every vertex that is shown.
+
+        It is complete, hidden skin included. But a network that takes the object for skin has its colours in
+        the texture, and their light in what fills the gaps; then only what the photo shows is believed.
+        """
+        result, display = self.results[index], display_of(self.head)
+        taken = display.extend(texel_visibility(result, self.head))
+        clear = np.ones_like(taken)
+        if index:
+            clear = at_points(self._clear, display.extend(result.verts_image[:, :2]))
+        wrong = taken * (1 - clear)
+        if wrong.sum() <= MISLED * taken.sum():
+            return 1 - wrong
+        return display.extend(result.vertex_visibility) * clear
 
 
 def at_vertices(values: Float[np.ndarray, "H W"], result: Reconstruction) -> Float[np.ndarray, " V"]:
@@ -159,8 +184,15 @@ def skin_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "
 
 
 def photo_colours(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, "V 3"]:
-    """The photo's own colours where it shows the surface, skin colour elsewhere."""
+    """The photo's own colours where it shows the surface; elsewhere other photos', or skin in its light."""
     return _sample(result.texture, head)
+
+
+def texel_visibility(result: Reconstruction, head: HeadModel) -> Float[np.ndarray, " V"]:
+    """How much of the colour at every vertex came from the photo itself."""
+    if result.texture_visibility is None or head.uv is None:
+        return result.vertex_visibility
+    return _sample(result.texture_visibility[..., None], head)[:, 0]
 
 
 def completed_colours(
@@ -173,7 +205,7 @@ def completed_colours(
     return weight * photo + (1 - weight) * np.clip(lit, 0, 1)
 
 
-def _sample(texture: Float[np.ndarray, "U U 3"] | None, head: HeadModel) -> Float[np.ndarray, "V 3"]:
+def _sample(texture: Float[np.ndarray, "U U C"] | None, head: HeadModel) -> Float[np.ndarray, "V C"]:
     if texture is None or head.uv is None:
         return np.tile(PLAIN_SKIN, (head.n_vertices, 1))
     uv, size = vertex_uv(head).numpy(), texture.shape[0]
@@ -189,7 +221,7 @@ def overlay(
     verts = torch.from_numpy(result.verts_image)[None]
     height, width = pixels.shape[:2]
     fragments = rasterize(verts, head.faces, height, width)
-    face = torch.from_numpy(face_weights(head))[None, :, None]
+    face = torch.from_numpy(np.maximum(face_weights(head), _eyes(head)))[None, :, None]
     attributes = torch.cat([vertex_normals(verts, head.faces), face], dim=2)
     drawn = interpolate(fragments, verts, head.faces, attributes)[0].numpy()
     # Depth grows away from the camera, so a normal that faces it has a negative third component.

@@ -6,52 +6,10 @@ import gradio as gr
 
 from demo import assets, heads
 from demo.callbacks import FILE_TYPES, Callbacks
-from demo.engine import Engine
+from demo.engine import NOTHING, Engine
+from demo.texts import EMPTY_VIEWER, EXPLANATION, FAMILY_NAMES, HEADER
 from occface_core.occlusion import FAMILIES
 
-HEADER = """
-<h1>OccFace</h1>
-<p>One photo of a face with something in front of it, and the whole face in 3D. A network that is good on
-clean photos (the teacher) taught another one (the student) to give the same answer when part of the face is
-hidden.</p>
-"""
-EXPLANATION = """
-**The three heads.** The teacher sees your clean photo first: that head is the reference. Then both networks
-get the covered photo. The nearer a head stays to the reference, the less the object misled it.
-
-**Seen / guessed.** A photo shows at most half of a head, and less when it is covered. *Seen / guessed*
-paints green what the photo shows and orange what is inferred from all faces the network has learned from:
-plausible, not measured.
-
-**Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the
-picture do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
-
-**More photos of the same person** go to the student: one shape for all, and skin that one photo hides comes
-from another.
-
-**Download.** OBJ and PLY hold the face as in the photo. GLB holds the neutral head with its texture and named
-blendshapes (ARKit's), ready to animate.
-
-**Your photo** stays on the computer that runs this app, in memory, for as long as the page is open.
-"""
-FAMILY_NAMES = {  # the first is chosen when the page opens
-    "hand": "Hand",
-    "medical_mask": "Medical mask",
-    "sunglasses": "Sunglasses",
-    "glasses": "Glasses",
-    "scarf": "Scarf",
-    "cap_brim": "Cap",
-    "hair_strands": "Strands of hair",
-    "microphone": "Microphone",
-    "phone": "Phone",
-    "cup": "Cup",
-    "random_shape": "Coloured shape",
-    "noise_patch": "Patch of noise",
-    "stripes": "Stripes",
-    "blur": "Blurred patch",
-    "other_image": "Piece of another picture",
-}
-EMPTY_VIEWER = "The three heads appear here."
 SLIDERS = {
     "jaw": "Open mouth",
     "smile": "Smile",
@@ -68,7 +26,7 @@ def file_path(payload: Any) -> str | None:
 
 def family_choices() -> list[tuple[str, str]]:
     """(label, family) pairs, in the order of FAMILY_NAMES; families without a name there come last."""
-    known = [name for name in FAMILY_NAMES if name in FAMILIES]
+    known = [name for name in FAMILY_NAMES if name in (*FAMILIES, NOTHING)]
     others = [name for name in FAMILIES if name not in FAMILY_NAMES]
     return [(FAMILY_NAMES.get(name, name.replace("_", " ").capitalize()), name) for name in (*known, *others)]
 
@@ -145,7 +103,7 @@ def _photo_step() -> dict[str, Any]:
 
 
 def _cover_step() -> dict[str, Any]:
-    _heading(2, "Cover the face", "With an object, or with your own brush.")
+    _heading(2, "Cover the face", "With an object, your own brush, or nothing.")
     with gr.Tabs():
         with gr.Tab("Object", id="object") as object_tab:
             picture = gr.Image(
@@ -249,16 +207,22 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
         "show_progress": "hidden",
     }
     photo = parts["photo"]
+    results = _results(parts)
     quiet: dict[str, Any] = {"api_visibility": "private"}
     # First, so that the public endpoint gets the plain name.
     parts["family"].change(**cover, api_name="cover")
-    photo.input(actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo).then(
-        **cover, **quiet
+    forget: dict[str, Any] = {"fn": actions.forget, "outputs": results, "show_progress": "hidden", **quiet}
+    # Removing a photo is an input too, which still carries the photo. One step later it is gone.
+    chosen = photo.input(**forget).then(
+        actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo
     )
-    parts["gallery"].select(actions.open_example, None, opened, show_progress_on=photo, **quiet).then(
-        **cover, **quiet
-    )
-    photo.clear(actions.close, None, opened[1:], **quiet).then(**cover, **quiet)
+    chosen.then(**cover, **quiet)
+    example = parts["gallery"].select(actions.open_example, None, opened, show_progress_on=photo, **quiet)
+    # Another person: further photos of the one before must not take part.
+    example = example.then(lambda: None, None, parts["more"], show_progress="hidden", **quiet)
+    closed = photo.clear(actions.close, None, opened[1:], **quiet)
+    for event in (example, closed):
+        event.then(**forget).then(**cover, **quiet)
     for slider in (parts["percent"], parts["variant"]):
         slider.change(**cover, trigger_mode="always_last", **quiet)
     for mode in ("object", "paint"):
@@ -273,13 +237,22 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     started.then(actions.warm_up, [parts["photo_state"], parts["cover_state"]], None, **quiet)
 
 
+def _sliders(parts: dict[str, Any]) -> list[gr.Slider]:
+    return [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
+
+
+def _results(parts: dict[str, Any]) -> list[Any]:
+    """What a reconstruction fills."""
+    shown = [parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")]
+    return [*shown, *parts["downloads"], *_sliders(parts)]
+
+
 def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
-    results = [parts[name] for name in ("viewer", "overlay", "summary", "numbers", "comparison")]
-    sliders = [parts["sliders"][name] for name in ("jaw", *heads.ACTIONS)]
+    sliders = _sliders(parts)
     parts["button"].click(
         actions.reconstruct,
         [parts[name] for name in ("photo_state", "cover_state", "mode", "editor", "more")],
-        [*results, *parts["downloads"], *sliders],
+        _results(parts),
         api_name="reconstruct",
         show_progress_on=[parts["overlay"]],
         concurrency_limit=2,

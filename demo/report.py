@@ -12,7 +12,7 @@ def opened(photo: Photo) -> str:
 
 def covered(result: Covered) -> str:
     """Caption under the covered photo."""
-    return f"Hides {result.coverage:.0%} of the face."
+    return "The photo as it is." if result.untouched else f"Hides {result.coverage:.0%} of the face."
 
 
 def numbers(heads: Heads, comparison: Comparison) -> str:
@@ -20,9 +20,10 @@ def numbers(heads: Heads, comparison: Comparison) -> str:
     shape = [heads.mean_mm("neutral", index) for index in (1, 2)]
     moved = [heads.mean_mm("photo", index) for index in (1, 2)]
     seconds = comparison.seconds
+    rank = not comparison.covered.untouched  # else the teacher is compared with itself
     rows = (
-        _row("Face shape", "reference", shape, "{:.2f} mm"),
-        _row("Shape and expression", "reference", moved, "{:.2f} mm"),
+        _row("Face shape", "reference", shape, "{:.2f} mm", rank=rank),
+        _row("Shape and expression", "reference", moved, "{:.2f} mm", rank=rank),
         _row(
             "Time",
             f"{seconds['reference'] * 1000:.0f} ms",
@@ -39,10 +40,18 @@ def numbers(heads: Heads, comparison: Comparison) -> str:
     )
 
 
-def summary(heads: Heads, coverage: float, others: int = 0) -> str:
+def summary(heads: Heads, comparison: Comparison) -> str:
     """Who stayed nearer to the reference, and what further photos of the person were used for."""
     teacher, student = (heads.mean_mm("neutral", index) for index in (1, 2))
-    text = _summary(coverage, teacher, student)
+    covered, others = comparison.covered, comparison.others
+    if covered.untouched:
+        text = (
+            "Nothing was added to the photo, so no clean one tells which head is right: what covers the "
+            "face may mislead the teacher. The student's face shape is "
+            f"<b>{student:.1f} mm</b> from the teacher's."
+        )
+    else:
+        text = _summary(covered.coverage, teacher, student)
     if others:
         text += (
             f" It saw <b>{others} more photo{'s' * (others > 1)}</b> of the person: its shape is the mean "

@@ -82,14 +82,17 @@ function drawPanel(index) {
 }
 
 async function draw() {
-  if (!state.message) return;
+  const { message } = state;
+  if (!message) return;
   try {
     await loadPlotly();
-    say("");
     for (let index = 0; index < plots.length; index += 1) {
-      notes[index].textContent = state.message.panels[index].note;
+      if (state.message !== message) return; // another result, or none, has come meanwhile
+      notes[index].textContent = message.panels[index].note;
       await drawPanel(index);
     }
+    if (state.message !== message) return;
+    say(""); // only now, so that heads of the photo before are not seen again
     link();
     drawLegend();
     element.dataset.draws = String(Number(element.dataset.draws ?? 0) + 1);
@@ -175,7 +178,6 @@ function receive() {
   if (!props.value) {
     state.message = null;
     state.moved.clear();
-    for (const plot of plots) if (plot.data) Plotly.react(plot, [], plot.layout, config);
     notes.forEach((note) => (note.textContent = ""));
     legend.classList.remove("of-shown");
     say(props.empty_text);

@@ -19,6 +19,7 @@ from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.curves import Curves, Row
 from occface_core.distillation.feed import Feed, Supply
+from occface_core.distillation.parts import Tensors, freeze_but
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe
 from occface_core.distillation.scene import Scene
 from occface_core.distillation.sheets import SampleSheet
@@ -30,31 +31,6 @@ from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 log = logging.getLogger(__name__)
 
 MAX_NORM = 5.0  # of the gradient; larger ones are scaled down
-
-
-class _Tensors(nn.Module):
-    """A FaceEncoder that returns plain tensors: Fabric's wrapper cannot pass frozen dataclasses through."""
-
-    def __init__(self, network: FaceEncoder, *, mask_alone: bool = False) -> None:
-        super().__init__()
-        self.network, self.mask_alone = network, mask_alone
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return {"mask": self.network.mask(image)} if self.mask_alone else self.network.tensors(image)
-
-
-def freeze_but(model: FaceEncoder, name: str) -> list[nn.Module]:
-    """Let only the named part of a network learn; returns the other parts, which must stay in eval mode.
-
-    Raises:
-        ConfigError: the network has no such part.
-    """
-    parts = {k: v for k, v in model.named_children() if any(True for _ in v.parameters())}
-    if name not in parts:
-        raise ConfigError(f"only {name!r}: the network has no such part; it has {', '.join(parts)}")
-    model.requires_grad_(False)
-    parts.pop(name).requires_grad_(True)
-    return list(parts.values())
 
 
 class Trainer:
@@ -107,7 +83,7 @@ class Trainer:
         # Small networks of a recipe's own; their gradients are averaged here, not by Fabric.
         self.extra = nn.ModuleDict(getattr(self.recipe, "modules", {})).to(scene.device)
         self.model, self.optimizer = fabric.setup(
-            _Tensors(model, mask_alone=self.mask_alone), self._optimizer()
+            Tensors(model, mask_alone=self.mask_alone), self._optimizer()
         )
         self.clock = Clock()
         self.curves = Curves(config.out, active=fabric.is_global_zero)

@@ -13,14 +13,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (0.0.0.0 for the whole network)"
     )
-    parser.add_argument("--port", type=int, help="port (default: the first free one from 7860)")
+    parser.add_argument("--port", type=_port, help="port (default: the first free one from 7860)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve the app until interrupted.
 
     Raises:
-        ConfigError: The app or Gradio is not installed.
+        ConfigError: The app or Gradio is not installed, or the port is taken.
     """
     # Read by Gradio when it is imported: without it, it asks a server about new versions.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -30,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
                 f"{name!r} is not installed; run this in the repository after `pip install -r "
                 "requirements.txt`"
             )
-    options = import_module("demo.assets").launch_options()
     app = import_module("demo.interface").create_app()
-    app.launch(**{**options, "server_name": args.host, "server_port": args.port})
+    import_module("demo.serving").serve(app, server_name=args.host, server_port=args.port)
     return 0
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
+    return int(text)

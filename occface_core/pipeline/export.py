@@ -112,8 +112,8 @@ def save_reconstruction(
         # Compressed: faces and masks repeat themselves; the file is about 40 % of its raw size.
         np.savez_compressed(work / f"{name}.npz", **arrays(result))  # type: ignore[arg-type]
         for suffix in formats:
-            still = suffix != "glb" or head is None
-            mesh = result.mesh("posed") if still else animatable_mesh(result, head)
+            moves = head if suffix == "glb" else None
+            mesh = result.mesh("posed") if moves is None else animatable_mesh(result, moves)
             save_mesh(mesh, work / f"{name}.{suffix}")
         made = sorted(path.name for path in work.iterdir())
         text = json.dumps({**(extra or {}), **summary(result), "files": made}, indent=1, allow_nan=False)

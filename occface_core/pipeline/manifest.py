@@ -2,6 +2,7 @@
 
 import csv
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -30,6 +31,21 @@ def status_of(error: Exception) -> str:
     if isinstance(error, NoFaceError):
         return NO_FACE
     return UNREADABLE if isinstance(error, ImageError) else ERROR
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder for results and see that files can be written there, before any work is done.
+
+    Raises:
+        ConfigError: They cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise ConfigError(
+            f"--out '{out}' is no folder that can be written to ({error.strerror}); choose another one"
+        ) from error
 
 
 class Manifest:
@@ -62,13 +78,20 @@ class Manifest:
         return {status: counted[status] for status in STATUSES}
 
     def write(self) -> None:
-        """Write the whole table, in one step."""
+        """Write the whole table, in one step.
+
+        Raises:
+            ConfigError: The disk is full or the folder is gone.
+        """
         partial = self.path.with_name(self.path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(COLUMNS)
-            writer.writerows((row.image, row.status, row.message) for row in self._rows.values())
-        os.replace(partial, self.path)
+        try:
+            with partial.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.writer(stream)
+                writer.writerow(COLUMNS)
+                writer.writerows((row.image, row.status, row.message) for row in self._rows.values())
+            os.replace(partial, self.path)
+        except OSError as error:
+            raise ConfigError(f"'{self.path}' cannot be written ({error.strerror})") from error
         self._written = time.monotonic()
 
 

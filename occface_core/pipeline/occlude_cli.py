@@ -10,7 +10,8 @@ from occface_core.errors import ConfigError, NoFaceError, OccFaceError
 
 if TYPE_CHECKING:  # heavy; imported only when the command runs
     from occface_core.occlusion.types import Occlusion
-    from occface_core.pipeline.inputs import Picture
+    from occface_core.pipeline.inputs import BoxTable, Picture
+    from occface_core.pipeline.manifest import Manifest
     from occface_core.pipeline.reconstructor import FaceReconstructor
 
 SOME_FAILED = 3
@@ -58,24 +59,41 @@ def run(args: argparse.Namespace) -> int:
     low, high = args.coverage
     if not 0 <= low <= high <= 1:
         raise ConfigError(f"--coverage {low} {high}: give two shares of the face, 0 <= LOW <= HIGH <= 1")
-    from tqdm import tqdm
-
-    from occface_core.pipeline.inputs import (
-        BoxTable,
-        count_pictures,
-        find_files,
-        pictures,
-        refuse_shared_folder,
-    )
-    from occface_core.pipeline.manifest import OK, Manifest, Row, status_of
+    from occface_core.occlusion.request import resolve_family
+    from occface_core.pipeline.inputs import BoxTable, find_files, refuse_shared_folder
+    from occface_core.pipeline.manifest import Manifest, make_folder
     from occface_core.pipeline.reconstructor import FaceReconstructor
 
+    resolve_family(args.family, has_points=True)
     files = find_files(args.inputs, skip=args.out)
     refuse_shared_folder(files, args.out)
     boxes = BoxTable.read(args.boxes) if args.boxes else None
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     manifest = Manifest(args.out / "manifest.csv")
     model = FaceReconstructor(args.model, "open", args.device)
+    try:
+        _cover_all(files, boxes, model, args, manifest)
+    finally:
+        manifest.write()
+    counts = manifest.counts()
+    sys.stdout.write(
+        ", ".join(f"{n} {status}" for status, n in counts.items() if n) + f"; see {manifest.path}\n"
+    )
+    return 0 if counts["ok"] == sum(counts.values()) else SOME_FAILED
+
+
+def _cover_all(
+    files: list[Path],
+    boxes: "BoxTable | None",
+    model: "FaceReconstructor",
+    args: argparse.Namespace,
+    manifest: "Manifest",
+) -> None:
+    from tqdm import tqdm
+
+    from occface_core.pipeline.inputs import count_pictures, pictures
+    from occface_core.pipeline.manifest import OK, Row, status_of
+
     taken: set[str] = set()
     stream = tqdm(pictures(files), total=count_pictures(files), unit="image", desc="occlude", disable=None)
     for number, picture in enumerate(stream):
@@ -86,14 +104,12 @@ def run(args: argparse.Namespace) -> int:
             row = Row(picture.label, OK, f"{name}: {result.family[0]} hides {float(result.coverage[0]):.1%}")
         except (OccFaceError, OSError) as error:
             row = Row(picture.label, status_of(error), str(error))
+        except Exception as error:  # one bad file never stops the rest
+            log.debug("unexpected error with %s", picture.label, exc_info=error)
+            row = Row(picture.label, status_of(error), f"unexpected {type(error).__name__}: {error}")
+        if row.status != OK:
             log.warning("%s: %s: %s", row.status, row.image, row.message)
         manifest.add(row)
-    manifest.write()
-    counts = manifest.counts()
-    sys.stdout.write(
-        ", ".join(f"{n} {status}" for status, n in counts.items() if n) + f"; see {manifest.path}\n"
-    )
-    return 0 if counts["ok"] == sum(counts.values()) else SOME_FAILED
 
 
 def _cover(
@@ -129,17 +145,21 @@ def _write(result: "Occlusion", folder: Path, name: str) -> None:
 
     from occface_core.data.pixels import to_bytes
 
-    picture = to_bytes(result.image[0])
-    Image.fromarray(picture).save(folder / f"{name}.png")
-    for suffix, mask in (("visible", result.mask), ("occluder", result.occluder)):
-        Image.fromarray(to_bytes(mask[0])[..., 0]).save(
-            folder / f"{name}_{suffix}.png"
-        )
+    pictures = (result.image[0], result.mask[0], result.occluder[0])
+    for file, values in zip(_files(name), pictures, strict=True):
+        pixels = to_bytes(values)
+        Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).save(folder / file)
+
+
+def _files(name: str) -> tuple[str, str, str]:
+    """Covered photo, mask of the face still seen, mask of the object."""
+    return f"{name}.png", f"{name}_visible.png", f"{name}_occluder.png"
 
 
 def _free_name(stem: str, taken: set[str]) -> str:
+    """The stem, or with a number when one of its files has the name of another photo's."""
     name, number = stem, 2
-    while name.lower() in taken:
+    while any(file.lower() in taken for file in _files(name)):
         name, number = f"{stem}-{number}", number + 1
-    taken.add(name.lower())
+    taken.update(file.lower() for file in _files(name))
     return name

@@ -8,6 +8,7 @@ from pathlib import Path
 SOME_FAILED = 3
 FORMATS = ("obj", "ply", "glb")
 _SHOWN = 20  # failures spelled out on the terminal; the manifest has all of them
+_NAMED = 5  # boxes without a picture that are named
 log = logging.getLogger(__name__)
 
 
@@ -78,10 +79,13 @@ def run(args: argparse.Namespace) -> int:
     _work(runner, pictures(files), count_pictures(files))
     counts = runner.manifest.counts()
     if boxes is not None and len(boxes.used) < len(boxes.rows):
-        log.warning("%d boxes belong to no picture that was given", len(boxes.rows) - len(boxes.used))
+        unused = [name for name in boxes.rows if name not in boxes.used]
+        names = ", ".join(unused[:_NAMED]) + (", ..." if len(unused) > _NAMED else "")
+        log.warning("%d boxes belong to no picture that was given: %s", len(unused), names)
     if runner.made_otherwise:
         log.warning(
-            "%d results were made with another model or head and are kept; --overwrite replaces them",
+            "%d results were made with another model or head, or from several photos as --one-person, and "
+            "are kept; --overwrite replaces them",
             runner.made_otherwise,
         )
     shown = ", ".join(f"{number} {status}" for status, number in counts.items() if number)

@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from occface_core.errors import ConfigError, OccFaceError
+from occface_core.errors import BoxError, ConfigError, OccFaceError
 from occface_core.pipeline.export import save_reconstruction
 from occface_core.pipeline.inputs import BoxTable, Picture
-from occface_core.pipeline.manifest import OK, Manifest, Row, status_of
+from occface_core.pipeline.manifest import OK, Manifest, Row, make_folder, status_of
 from occface_core.pipeline.types import Reconstruction
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class Runner:
     ) -> None:
         self.config = config
         self.boxes = boxes
-        config.out.mkdir(parents=True, exist_ok=True)
+        make_folder(config.out)
         self.manifest = Manifest(config.out / "manifest.csv")
         self.skipped = 0
         self.made_otherwise = 0
@@ -154,9 +154,20 @@ class Runner:
             (self.config.out / f).is_file() for f in wanted
         ):
             return False
-        if (stored.get("model"), stored.get("head")) != (self.config.model, self.config.head):
+        if not self._agrees_with_box(picture, stored):
+            return False
+        made = (stored.get("model"), stored.get("head"), stored.get("one_person", False))
+        if made != (self.config.model, self.config.head, self.config.one_person):
             self.made_otherwise += 1
         return True
+
+    def _agrees_with_box(self, picture: Picture, stored: dict[str, Any]) -> bool:
+        """Whether a result was made from the box that is listed now; without one any will do."""
+        try:
+            box = None if self.boxes is None else self.boxes.find(picture)
+        except BoxError:
+            return False  # it is reported when the picture is read
+        return box is None or stored.get("box") == box
 
     def _read(self, picture: Picture, name: str) -> _Pending | Row:
         try:
@@ -186,8 +197,8 @@ class Runner:
             images, boxes = [item.pixels for item in pending], [item.box for item in pending]
             return list(model.reconstruct_batch(images, boxes=boxes))
         except Exception as error:
-            if len(pending) == 1:
-                return [error]
+            if len(pending) == 1 or self.config.one_person:  # one by one they would be other results
+                return [error for _ in pending]
             log.debug("a batch of %d failed (%s); trying its pictures one by one", len(pending), error)
             return [result for item in pending for result in self._reconstruct(model, [item])]
 
@@ -198,7 +209,11 @@ class Runner:
         if isinstance(result, Exception):
             return _unexpected(item.picture, result)
         result = replace(result, notes=(*item.notes, *result.notes))
-        extra = {"image": label, "source": item.picture.identity}
+        extra = {
+            "image": label,
+            "source": item.picture.identity,
+            "one_person": self.config.one_person,
+        }
         try:
             save_reconstruction(
                 result,

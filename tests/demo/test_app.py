@@ -13,7 +13,7 @@ from PIL import Image
 
 from demo import heads
 from demo.callbacks import Callbacks, paint_layers
-from demo.engine import WORKING_SIDE, Engine, Photo, fit_working_size
+from demo.engine import NOTHING, WORKING_SIDE, Engine, Photo, fit_working_size
 from demo.examples import astronaut
 from demo.interface import create_app, family_choices, file_path
 from occface_core.errors import AssetError
@@ -48,8 +48,8 @@ def test_the_entry_point_only_builds_and_silences_analytics_first(monkeypatch: p
     assert not list((REPOSITORY / "demo").glob("*.pyi"))
 
 
-def test_every_family_is_offered_once() -> None:
-    assert sorted(name for _, name in family_choices()) == sorted(FAMILIES)
+def test_every_family_is_offered_once_and_nothing_too() -> None:
+    assert sorted(name for _, name in family_choices()) == sorted([*FAMILIES, NOTHING])
 
 
 def test_models_are_made_once_though_many_ask(engine: Engine) -> None:
@@ -203,7 +203,7 @@ def test_bad_uploads_become_notices(callbacks: Callbacks, tmp_path: Path, notice
     files = write_bad_files(tmp_path)
     for path in files.values():
         shown, opened, editor, status = callbacks.open_upload(str(path))
-        assert (shown, opened, editor, status) == (None, None, None, "")
+        assert (shown, opened, editor, status) == (None, None, None, notices[-1])
     assert len(notices) == len(files)
     assert not any("<b>" in notice or str(tmp_path) in notice for notice in notices)
     assert all(html.escape(path.name) in notice for path, notice in zip(files.values(), notices, strict=True))

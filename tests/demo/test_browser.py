@@ -32,6 +32,8 @@ CONTEXTS = """() => [...document.querySelectorAll('#of-viewer canvas')]
     .filter(context => context && !context.isContextLost()).length"""
 CAMERAS = """() => [...document.querySelectorAll('#of-viewer .of-plot')]
     .map(plot => Object.values(plot._fullLayout.scene._scene.getCamera().eye))"""
+NO_RESULTS = """() => !document.querySelector('#of-overlay img') &&
+    document.querySelector('#of-viewer [data-state=message]') && document.querySelector('#of-obj').disabled"""
 REPEATS = 6  # browsers drop the oldest context after a handful when contexts leak
 
 
@@ -80,6 +82,20 @@ def test_cover_reconstruct_and_turn(page: "sync_api.Page", address: str) -> None
     assert first == pytest.approx(third, abs=1e-3)
     assert abs(first[0] - 0.36) > 0.05
     assert outside == []
+
+
+def test_another_photo_or_none_clears_the_results(page: "sync_api.Page") -> None:
+    page.locator("#of-examples button").nth(1).click()
+    page.wait_for_function(NO_RESULTS, timeout=WAIT)
+    page.wait_for_selector("#of-covered img", timeout=WAIT)
+    page.wait_for_timeout(700)
+    page.click("#of-run")
+    page.wait_for_selector("#of-overlay img", timeout=WAIT)
+    page.click('#of-photo button[aria-label="Remove Image"]')
+    page.wait_for_function(NO_RESULTS, timeout=WAIT)
+    page.wait_for_timeout(1500)  # it must not come back
+    assert page.locator("#of-photo img, #of-covered img").count() == 0
+    assert page.locator("#of-status").inner_text().strip() == ""
 
 
 def test_bad_upload_is_a_notice_and_the_app_goes_on(page: "sync_api.Page", tmp_path: Path) -> None:

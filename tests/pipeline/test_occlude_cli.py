@@ -52,7 +52,33 @@ def test_covered_photo_has_an_exact_mask_and_repeats(photos: Path, tmp_path: Pat
     assert 25 <= hidden <= 45
 
 
-def test_an_object_and_wrong_usage(photos: Path, tmp_path: Path) -> None:
+def test_masks_and_covered_photos_never_share_a_name(photos: Path, tmp_path: Path) -> None:
+    inputs, out, boxes = tmp_path / "in", tmp_path / "out", tmp_path / "boxes.csv"
+    inputs.mkdir()
+    for name in ("p.png", "p_visible.png"):
+        (inputs / name).write_bytes((photos / "portrait.png").read_bytes())
+    boxes.write_text(BOX.replace("portrait", "p") + BOX.split("\n")[1].replace("portrait", "p_visible"))
+    assert main(["occlude", str(inputs), "--out", str(out), "--boxes", str(boxes)]) == 0
+    assert len(list(out.glob("*.png"))) == 6
+    assert _pixels(out / "p_visible.png").ndim == 2  # the mask of p.png, not the other photo
+
+
+def test_an_unexpected_error_stays_with_its_picture(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("too large")
+
+    monkeypatch.setattr("occface_core.occlusion.occlude", fail)
+    assert _run(photos, tmp_path) == 3
+    assert "unexpected MemoryError: too large" in (tmp_path / "manifest.csv").read_text()
+
+
+def test_an_object_and_wrong_usage(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert _run(photos, tmp_path / "a", "--family", "medical_mask") == 3
     assert (tmp_path / "a" / "portrait_occluder.png").is_file()
     assert _run(photos, tmp_path / "c", "--coverage", "0.9", "0.1") == 2
+    assert _run(photos, tmp_path / "c", "--family", "top_hat") == 2
+    assert "unknown occlusion family 'top_hat'" in capsys.readouterr().err
+    assert _run(photos, photos / "portrait.png" / "out") == 2
+    assert not (tmp_path / "c").exists()

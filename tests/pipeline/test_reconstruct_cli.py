@@ -261,6 +261,85 @@ def test_wrong_usage_that_argparse_cannot_see(
     assert "is not a manifest" in capsys.readouterr().err
 
 
+def test_an_output_folder_that_cannot_be_is_wrong_usage(
+    built: list, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    for out in (taken, taken / "inside"):
+        assert run(folder, "--out", out) == 2
+        assert f"'{out}' is no folder that can be written to" in capsys.readouterr().err
+    assert not built  # said before any work is done
+
+
+def test_a_full_disk_is_a_sentence(
+    built: list, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("occface_core.pipeline.manifest.os.replace", full)
+    assert run(folder, "--out", tmp_path / "out") == 2
+    assert "manifest.csv' cannot be written (No space left on device)" in capsys.readouterr().err
+
+
+def test_a_box_that_was_corrected_makes_its_result_again(
+    built: list, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    boxes, out = tmp_path / "boxes.csv", tmp_path / "out"
+    header, two = "image,x0,y0,x1,y1\n", "two.jpg,80,50,150,130\n"
+    boxes.write_text(f"{header}one.png,60,40,130,120\n{two}")
+    assert run(folder, "--boxes", boxes, "--out", out) == 0
+    before = (out / "two.npz").stat().st_mtime_ns
+    boxes.write_text(f"{header}one.png,70,40,140,120\n{two}")
+    assert run(folder, "--boxes", boxes, "--out", out) == 0
+    assert json.loads((out / "one.json").read_text())["box"] == [70, 40, 140, 120]
+    assert (out / "two.npz").stat().st_mtime_ns == before
+    assert "belong to no picture" not in caplog.text  # kept results use their boxes too
+    boxes.write_text(f"{header}{two}three.jpg,1,2,3,4\n")
+    assert run(folder, "--boxes", boxes, "--out", out) == 0
+    assert "1 boxes belong to no picture that was given: three.jpg" in caplog.text
+
+
+def test_results_of_one_person_are_not_taken_for_single_ones(
+    built: list, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    assert run(folder, "--out", out, "--one-person") == 0
+    assert not caplog.text
+    assert run(folder, "--out", out) == 0
+    assert "2 results were made with another model or head, or from several photos" in caplog.text
+
+
+def test_photos_of_one_person_are_never_done_one_by_one(
+    built: list, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = FaceReconstructor.reconstruct_person
+
+    def small(self: FaceReconstructor, images: list, **options: object) -> list:
+        if len(images) > 1:
+            raise MemoryError("too many")
+        return original(self, images, **options)
+
+    monkeypatch.setattr(FaceReconstructor, "reconstruct_person", small)
+    assert run(folder, "--out", tmp_path / "out", "--one-person") == 3
+    assert {status for status, _ in rows(tmp_path / "out").values()} == {"error"}
+
+
+def test_textures_of_names_with_blanks_stay_apart(
+    built: list, folder: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
+    Image.fromarray(photo).save(folder / "a b.png")
+    Image.fromarray(255 - photo).save(folder / "a_b.png")
+    out = tmp_path / "out"
+    assert run(folder, "--out", out, "--format", "obj") == 0
+    for name in ("a b", "a_b"):
+        with np.load(out / f"{name}.npz", allow_pickle=False) as data:
+            texture = load_mesh(out / f"{name}.obj").texture
+            assert texture is not None
+            np.testing.assert_allclose(texture.numpy(), data["texture"], atol=1 / 255)
+
+
 def test_results_never_land_on_the_photos(built: list, folder: Path, capsys: pytest.CaptureFixture) -> None:
     before = (folder / "one.png").read_bytes()
     assert run(folder, "--out", folder, "--format", "obj") == 2

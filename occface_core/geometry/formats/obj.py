@@ -3,6 +3,7 @@
 Vertex colours use the common extension of three more numbers per ``v`` line.
 """
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,11 +38,22 @@ def save(mesh: Mesh, path: Path) -> None:
         corners = np.concatenate([faces, to_numpy(mesh.uv_faces, np.int64) + 1], 1).tolist()
         lines += [f"f {a}/{ta} {b}/{tb} {c}/{tc}" for a, b, c, ta, tb, tc in corners]
     if mesh.texture is not None:
-        stem = path.stem.replace(" ", "_")  # material files have no quoting
+        stem = _material_stem(path)
         path.with_name(stem + ".png").write_bytes(encode_png(mesh.texture))
-        path.with_name(stem + ".mtl").write_text(f"{_MATERIAL}map_Kd {stem}.png\n")
+        path.with_name(stem + ".mtl").write_text(f"{_MATERIAL}map_Kd {stem}.png\n", encoding="utf-8")
         lines = [f"mtllib {stem}.mtl", "usemtl face", *lines]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _material_stem(path: Path) -> str:
+    """Name of the material and its picture. These files have no quoting, so it is without white space.
+
+    Some letters more keep "a b" away from the files of "a_b" in the same folder.
+    """
+    plain = "_".join(path.stem.split())
+    if plain == path.stem:
+        return plain
+    return f"{plain}-{hashlib.sha256(path.stem.encode()).hexdigest()[:6]}"
 
 
 def _rows(keyword: str, values: np.ndarray) -> Iterator[str]:
@@ -56,7 +68,7 @@ def load(path: Path) -> Mesh:
     faces: list[tuple[int, int, int]] = []
     uv_faces: list[tuple[int, int, int]] = []
     texture = None
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         keyword, _, rest = line.partition(" ")
         try:
             if keyword == "v":
@@ -102,7 +114,7 @@ def _texture(path: Path, name: str) -> Tensor | None:
     library = _beside(path, name)
     if not library.is_file():
         return None
-    for line in library.read_text(errors="replace").splitlines():
+    for line in library.read_text(encoding="utf-8", errors="replace").splitlines():
         keyword, _, rest = line.strip().partition(" ")
         if keyword == "map_Kd":
             image = _beside(path, rest.strip())

@@ -1,12 +1,17 @@
 """Starts the OccFace app: `python app.py`. Also the entry point of the Hugging Face Space."""
 
-import os
+from demo.environment import prepare
 
-# Read by Gradio when it is imported: without it, it asks a server about new versions.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-from demo.interface import create_app
-from demo.serving import serve
+def main() -> None:
+    """Serve the app until it is stopped."""
+    prepare()
+    # Only now: Gradio reads its environment when it is imported.
+    from demo.interface import create_app
+    from demo.serving import serve
+
+    serve(create_app())
+
 
 if __name__ == "__main__":
-    serve(create_app())
+    main()

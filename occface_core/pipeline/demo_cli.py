@@ -1,7 +1,6 @@
 """`python -m occface_core demo`: the browser app."""
 
 import argparse
-import os
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -22,14 +21,13 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: The app or Gradio is not installed, or the port is taken.
     """
-    # Read by Gradio when it is imported: without it, it asks a server about new versions.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     for name in ("demo", "gradio", "plotly"):
         if find_spec(name) is None:
             raise ConfigError(
                 f"{name!r} is not installed; run this in the repository after `pip install -r "
                 "requirements.txt`"
             )
+    import_module("demo.environment").prepare()
     app = import_module("demo.interface").create_app()
     import_module("demo.serving").serve(app, server_name=args.host, server_port=args.port)
     return 0

@@ -1,7 +1,11 @@
 """Starting and stopping the app."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import gradio as gr
 import pytest
@@ -9,6 +13,8 @@ import pytest
 from demo.serving import serve
 from occface_core.cli import main
 from occface_core.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_termination_lets_the_app_delete_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,3 +47,34 @@ def test_a_port_in_use_is_a_sentence() -> None:
 def test_a_port_out_of_range_is_wrong_usage(capsys: pytest.CaptureFixture) -> None:
     assert main(["demo", "--port", "99999"]) == 2
     assert "'99999' is no port" in capsys.readouterr().err
+
+
+def test_visitors_files_lie_in_a_folder_that_goes_with_the_process(tmp_path: Path) -> None:
+    script = """
+import app, os, sys
+assert "gradio" not in sys.modules
+app.prepare()
+import gradio
+from gradio.utils import get_upload_folder
+open(os.path.join(get_upload_folder(), "visitor.png"), "w").close()
+print(get_upload_folder(), gradio.route_utils.DEFAULT_TEMP_DIR, os.environ["GRADIO_ANALYTICS_ENABLED"])
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GRADIO_")}
+    environment |= {"TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+
+    def folders(**more: str) -> list[str]:
+        made = subprocess.run(
+            [sys.executable, "-c", script], env=environment | more, capture_output=True, text=True, check=True
+        )
+        return made.stdout.split()
+
+    (one, same, asks), (other, _, _) = folders(), folders()
+    assert one == same != other
+    assert Path(one).parent == tmp_path
+    assert asks == "False"
+    assert not Path(one).exists()
+    assert not Path(other).exists()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    assert folders(GRADIO_TEMP_DIR=str(mine))[0] == str(mine)
+    assert (mine / "visitor.png").is_file()

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from occface_core.data.crop import CropTransform
+from occface_core.data.crop import CROP_SCALE, CropTransform
 from occface_core.morphable.head_model import HeadModel
 from occface_core.pipeline.textures import SeenTexture
 from occface_core.rendering.rasterizer import rasterize
@@ -86,6 +86,17 @@ def window(height: int, width: int, crop: CropTransform) -> Window | None:
     if x1 <= x0 or y1 <= y0:
         return None
     return Window(x0, y0, x1 - x0, y1 - y0, min(1.0, MAX_SIDE / max(x1 - x0, y1 - y0)))
+
+
+def texture_side(crop: CropTransform, base: int) -> int:
+    """Side of a photo's texture: the albedo's, or twice that where the photo shows more than it can hold.
+
+    Args:
+        crop: The square the network saw.
+        base: Side of the albedo, whose face spans about 0.7 of it.
+    """
+    face = min(crop.side, MAX_SIDE) / CROP_SCALE
+    return base * (2 if face > 0.8 * base else 1)
 
 
 def gather_evidence(

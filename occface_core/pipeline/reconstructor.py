@@ -28,7 +28,7 @@ from occface_core.pipeline.loading import (
     resolve_network,
 )
 from occface_core.pipeline.person import agree, join_outputs, pick, share_textures
-from occface_core.pipeline.projection import gather_evidence
+from occface_core.pipeline.projection import gather_evidence, texture_side
 from occface_core.pipeline.textures import complete_texture
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.uv import UvLookup, uv_lookup
@@ -90,7 +90,7 @@ class FaceReconstructor:
             self.albedo_model = load_albedo(self.device)
         self.detector: Detector = detector or FaceDetector()
         self.batch_size = batch_size
-        self._lookup: UvLookup | None = None
+        self._lookups: dict[int, UvLookup] = {}
 
     def reconstruct(
         self, image: np.ndarray, *, box: BoxLike | None = None, refine: bool | None = None
@@ -242,7 +242,7 @@ class FaceReconstructor:
         albedo = None
         if self.albedo_model is not None:
             albedo = to_numpy(self.albedo_model.texture(output.params.albedo[i : i + 1])[0].permute(1, 2, 0))
-        lookup = self._texture_layout(None if albedo is None else albedo.shape[0])
+        lookup = None if albedo is None else self._texture_layout(texture_side(crop, albedo.shape[0]))
         seen = gather_evidence(target.image, verts_image, crop, crop_mask, self.head, lookup=lookup)
         head, shown = self.head, seen.seen_texture
         return Reconstruction(
@@ -279,12 +279,12 @@ class FaceReconstructor:
             f"network {self.model_name} answered with NaN or infinite values; its weights are unusable"
         )
 
-    def _texture_layout(self, size: int | None) -> UvLookup | None:
-        if size is None or self.head.uv is None or self.head.uv_faces is None:
+    def _texture_layout(self, size: int) -> UvLookup | None:
+        if self.head.uv is None or self.head.uv_faces is None:
             return None
-        if self._lookup is None or len(self._lookup.face) != size:
-            self._lookup = uv_lookup(self.head.uv.cpu(), self.head.uv_faces.cpu(), size)
-        return self._lookup
+        if size not in self._lookups:
+            self._lookups[size] = uv_lookup(self.head.uv.cpu(), self.head.uv_faces.cpu(), size)
+        return self._lookups[size]
 
     def _vertex_sigma(self, output: EncoderOutput, i: int) -> Float[np.ndarray, " V"] | None:
         """Spread the per-region uncertainty over the vertices; NaN where no named region reaches."""

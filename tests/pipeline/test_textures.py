@@ -55,3 +55,26 @@ def test_nothing_in_common_changes_nothing() -> None:
     assert np.array_equal(light_gain(left, right), np.ones((SIZE, SIZE, 3)))
     empty = complete_texture(seen(slice(0, 0)), RAMP)
     np.testing.assert_allclose(empty, RAMP)
+
+
+def test_a_filling_meets_the_photo_at_the_border_of_a_gap() -> None:
+    """Also where the skin beside the gap is darker than the rest: a beard, a shadow."""
+    photo = np.full((SIZE, SIZE, 3), 0.6, np.float32)
+    photo[:, 40:50] = 0.45
+    filled = complete_texture(seen(slice(0, 50), photo), np.full_like(photo, 0.6))
+    middle = filled[SIZE // 2, :, 0]
+    assert abs(middle[50] - middle[49]) < 0.05
+    assert np.abs(np.diff(middle[50:])).max() < 0.02
+    assert middle[-10:] == pytest.approx(np.full(10, 0.6), abs=0.05)
+
+
+def test_textures_of_several_sizes_fill_each_other() -> None:
+    large = np.full((2 * SIZE, 2 * SIZE, 3), 0.5, np.float32)
+    weight = np.zeros((2 * SIZE, 2 * SIZE), np.float32)
+    weight[:, 80:] = 1
+    texture = complete_texture(
+        seen(slice(0, 50), np.full_like(RAMP, 0.5)),
+        np.full((SIZE // 2, SIZE // 2, 3), 0.2, np.float32),
+        [SeenTexture(large, weight)],
+    )
+    np.testing.assert_allclose(texture, 0.5, atol=0.01)

@@ -14,7 +14,7 @@ from occface_core.morphable.skinning import blend_shapes, pose_features
 from occface_core.pipeline.types import Reconstruction
 
 JOINTS = ("root", "neck", "jaw", "eyeLeft", "eyeRight")
-MAX_JAW = 0.42  # radians, mouth wide open
+MAX_JAW = 0.348  # radians: the open head's jaw then stands as the artist's jawOpen (docs/head.md)
 _STILL = 0.02  # radians of jaw below which the corrective is that of the wide open mouth, scaled
 CORRECTIVE = "jawCorrective"
 

@@ -126,7 +126,7 @@ class TrainConfig:
         for name in ("duplicates", "devices", "log_every", "sheet_faces", "focus_cycle"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("checkpoint_minutes", "sheet_minutes", "workers", "photometric"):
+        for name in ("checkpoint_minutes", "sheet_minutes", "workers", "photometric", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} {getattr(self, name)} must not be negative")
 

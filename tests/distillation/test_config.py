@@ -24,6 +24,7 @@ from occface_core.errors import ConfigError
         ({"learning_rate": 0.0}, r"learning_rate 0\.0"),
         ({"coverage": (0.6, 0.1)}, "increasing pair"),
         ({"duplicates": 0}, "duplicates 0 must be at least 1"),
+        ({"seed": -1}, "seed -1 must not be negative"),
         (
             {"recipe": "diamor", "photos": Path("p"), "batch_size": 30, "synthetic_share": 0.0},
             "diamor needs photos per batch",

@@ -41,11 +41,13 @@ class Panel:
         verts: View name ("photo", "neutral") -> (V,3) positions, metres, upright and facing the viewer.
         colours: Colour mode -> (V,3) RGB in [0,1]; a mode may also map view names to colours of its own.
         note: A short line under the panel's title, for example its mean difference.
+        title: What the head was made from; empty: as the page has it (clean photo, covered photo).
     """
 
     verts: Mapping[str, Float[np.ndarray, "V 3"]]
     colours: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    title: str = ""
 
 
 def typed_array(values: Shaped[np.ndarray, "..."]) -> dict[str, str]:
@@ -190,6 +192,7 @@ def viewer_message(
                 "verts": {view: positions(verts) for view, verts in panel.verts.items()},
                 "colours": {mode: _packed(colours) for mode, colours in panel.colours.items()},
                 "note": panel.note,
+                "title": panel.title,
             }
             for panel in panels
         ],

@@ -21,6 +21,7 @@ from occface_core.pipeline.reconstructor import Reconstruction
 from occface_core.rendering.rasterizer import interpolate, rasterize
 
 STUDENT_PANEL = 2
+AS_IT_IS = ("Teacher", "Teacher, the same", "Student")  # titles where nothing was put before the face
 # Slider -> ARKit actions it drives, both sides together.
 ACTIONS: Mapping[str, tuple[str, ...]] = {
     "smile": ("mouthSmileLeft", "mouthSmileRight", "cheekSquintLeft", "cheekSquintRight"),
@@ -130,9 +131,9 @@ class Heads:
             },
             "seen": figures.seen_colours(self.seen[index]),
         }
-        note = self._note(index)
         views = {view: heads[index] for view, heads in self.verts.items()}
-        return figures.Panel(views, colours, note)
+        title = AS_IT_IS[index] if self.untouched else ""
+        return figures.Panel(views, colours, self._note(index), title)
 
     def _note(self, index: int) -> str:
         # The photo as it is has no clean one to refer to: the teacher's two heads are the same.

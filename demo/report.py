@@ -1,5 +1,7 @@
 """Numbers and sentences of the app, as small pieces of HTML in plain language."""
 
+from collections.abc import Mapping
+
 from demo.engine import Comparison, Covered, Photo
 from demo.heads import Heads
 
@@ -20,10 +22,11 @@ def numbers(heads: Heads, comparison: Comparison) -> str:
     shape = [heads.mean_mm("neutral", index) for index in (1, 2)]
     moved = [heads.mean_mm("photo", index) for index in (1, 2)]
     seconds = comparison.seconds
-    rank = not comparison.covered.untouched  # else the teacher is compared with itself
+    if comparison.covered.untouched:
+        return _against_the_teacher(shape[1], moved[1], seconds)
     rows = (
-        _row("Face shape", "reference", shape, "{:.2f} mm", rank=rank),
-        _row("Shape and expression", "reference", moved, "{:.2f} mm", rank=rank),
+        _row("Face shape", "reference", shape, "{:.2f} mm"),
+        _row("Shape and expression", "reference", moved, "{:.2f} mm"),
         _row(
             "Time",
             f"{seconds['reference'] * 1000:.0f} ms",
@@ -37,6 +40,21 @@ def numbers(heads: Heads, comparison: Comparison) -> str:
         f"<th>Teacher,<br>covered</th><th>Student,<br>covered</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
         '<p class="fine">Mean distance between matching points of the face, in mm. '
         "The reference is itself an estimate from the clean photo, not a scan.</p>"
+    )
+
+
+def _against_the_teacher(shape: float, moved: float, seconds: Mapping[str, float]) -> str:
+    """The table where nothing was put before the face: there is no reference, only a difference."""
+    rows = (
+        ("Face shape", f"{shape:.2f} mm"),
+        ("Shape and expression", f"{moved:.2f} mm"),
+        ("Time of the student", f"{seconds['student'] * 1000:.0f} ms"),
+    )
+    body = "".join(f"<tr><th>{name}</th><td>{value}</td></tr>" for name, value in rows)
+    return (
+        "<table><thead><tr><th></th><th>Student to teacher</th></tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+        '<p class="fine">Mean distance between matching points of the two faces, in mm.</p>'
     )
 
 

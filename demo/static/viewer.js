@@ -5,6 +5,7 @@
 
 const plots = [...element.querySelectorAll(".of-plot")];
 const notes = [...element.querySelectorAll(".of-note")];
+const titles = [...element.querySelectorAll(".of-panel header b")].map((node) => ({ node, usual: node.textContent }));
 const legend = element.querySelector(".of-legend");
 const config = { displayModeBar: false, responsive: true, scrollZoom: true, doubleClick: false };
 const state = { message: null, mode: "photo", view: "photo", moved: new Map(), camera: null, home: null };
@@ -179,6 +180,7 @@ function receive() {
     state.message = null;
     state.moved.clear();
     notes.forEach((note) => (note.textContent = ""));
+    titles.forEach(({ node, usual }) => (node.textContent = usual));
     legend.classList.remove("of-shown");
     say(props.empty_text);
     return;

@@ -51,8 +51,12 @@ def test_a_photo_that_is_covered_already_stays_as_it_is(
     np.testing.assert_array_equal(comparison.student.box, found.box)
     compared = heads.Heads(comparison, engine.head)
     assert "Nothing was added" in report.summary(compared, comparison)
-    assert 'class="best"' not in report.numbers(compared, comparison)
-    notes = [panel["note"] for panel in compared.message()["panels"]]
+    table = report.numbers(compared, comparison)
+    assert "best" not in table
+    assert f"{compared.mean_mm('neutral', 2):.2f} mm" in table
+    panels = compared.message()["panels"]
+    assert [panel["title"] for panel in panels] == ["Teacher", "Teacher, the same", "Student"]
+    notes = [panel["note"] for panel in panels]
     assert notes[:2] == ["", ""]
     assert "from the teacher" in notes[2]
 

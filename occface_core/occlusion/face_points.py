@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occface_core.errors import OcclusionError
@@ -59,6 +60,28 @@ def face_mask_from_points(
         cv2.fillPoly(fine, [np.round(corners * 16).astype(np.int32)], 255, shift=4)
         cv2.resize(fine, (width, height), dst=mask, interpolation=cv2.INTER_AREA)
     return (torch.from_numpy(masks).to(points.device, torch.float32) / 255.0)[:, None]
+
+
+def outline_rim(points: Float[Tensor, "B 468 2"], size: int, width: int) -> Bool[Tensor, "B 1 S S"]:
+    """Pixels just outside the face oval: at most `width` of them beyond it, on the device of the points.
+
+    Args:
+        points: (B,468,2) in [-1,1] over the crop.
+        size: S, pixels per side.
+        width: of the rim, pixels.
+    """
+    corners = points[:, FACE_OVAL].detach().float()
+    centres = (torch.arange(size, device=points.device) + 0.5) * (2 / size) - 1
+    x, y = centres[None, None, :], centres[None, :, None]
+    inside = torch.zeros(len(points), size, size, dtype=torch.bool, device=points.device)
+    for start, end in zip(corners.unbind(1), corners.roll(-1, 1).unbind(1), strict=True):
+        (x0, y0), (x1, y1) = (end_point[..., None, None].unbind(1) for end_point in (start, end))
+        crosses = (y0 > y) != (y1 > y)
+        slope = (x1 - x0) / torch.where(y1 == y0, torch.ones_like(y0), y1 - y0)
+        inside ^= crosses & (x < x0 + slope * (y - y0))  # even-odd rule
+    side = 2 * width + 1
+    near = F.max_pool2d(inside[:, None].float(), side, stride=1, padding=width) > 0
+    return near & ~inside[:, None]
 
 
 def estimate_depth(

@@ -1,12 +1,15 @@
 """Face outline masks and depth from 2D points."""
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from skimage.measure import points_in_poly
 
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import estimate_depth, face_mask_from_points
 from occface_core.occlusion.canonical import canonical_normals, canonical_points
-from occface_core.occlusion.face_points import FACE_OVAL
+from occface_core.occlusion.face_points import FACE_OVAL, outline_rim
 
 
 def test_depth_of_the_posed_mean_face_is_recovered(faces):
@@ -56,3 +59,17 @@ def test_mean_face_is_symmetric_and_normals_are_unit():
     assert points[1, 2] == points[:, 2].max()  # the nose tip is foremost
     assert abs(points[:, 0].sum()) < 1e-3
     assert abs((normals**2).sum(1) - 1).max() < 1e-5
+
+
+def test_the_rim_lies_just_outside_the_outline(open_head):
+    points = open_head.landmarks(open_head.v_template[None], "468")[..., :2] * torch.tensor([9.0, -9.0])
+    points = torch.cat([points, points * 0.6 + 0.45])  # the second one leaves the crop
+    size, width = 60, 3
+    rim = outline_rim(points, size, width)
+    places = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).reshape(-1, 2)
+    centres = (places + 0.5) * 2 / size - 1
+    for one, drawn in zip(points, rim[:, 0].numpy(), strict=True):
+        inside = points_in_poly(centres, one[list(FACE_OVAL)].numpy()).reshape(size, size)
+        near = cv2.dilate(inside.astype(np.uint8), np.ones((2 * width + 1,) * 2)) > 0
+        np.testing.assert_array_equal(drawn, near & ~inside)
+        assert drawn.sum() > 100

@@ -21,6 +21,9 @@ from occface_core.losses import (
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.networks.evidence import Evidence, evidence_nll, heatmap_divergence
+from occface_core.occlusion.face_points import outline_rim
+
+RIM = 0.027  # of the crop's side beyond the outline where the mask is not judged: 3 of 112 pixels
 
 Losses = dict[str, Tensor]
 Predict = Callable[[Tensor], EncoderOutput]
@@ -39,7 +42,7 @@ class Recipe:
     def mask_alone(self, mask: Callable[[Tensor], Tensor], twin: "Twin") -> Losses:
         """The mask head's term, for runs that train nothing else: no teacher is asked, no head decoded."""
         image, visible = (twin.occluded, twin.visible) if self.occludes else (twin.clean, twin.face)
-        return {"mask": mask_bce(mask(image), visible)}
+        return {"mask": mask_bce(mask(image), visible, twin)}
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,16 @@ def photometric(
     return vertex_photometric_loss(image[rows], points, colour, facing * scene.face * seen)
 
 
-def mask_bce(logits: Tensor, visible: Tensor) -> Tensor:
-    """Binary cross entropy of the visible-face mask, per image; the target is area-averaged to its size."""
-    target = F.interpolate(visible, size=logits.shape[-2:], mode="area")
-    return F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2, 3))
+def mask_bce(logits: Tensor, visible: Tensor, twin: Twin) -> Tensor:
+    """Binary cross entropy of the visible-face mask, per image; the target is area-averaged to its size.
+
+    Just outside the outline of the landmarks nothing is asked: the skin goes on there, so the pixels tell no
+    border, and a mask that must guess it leaves out a rim of what is seen. Where the face ends is the head's
+    to say. Farther out the mask is 0, as before.
+    """
+    size = logits.shape[-2:]
+    width = max(1, round(RIM * visible.shape[-1]))
+    asked = (~outline_rim(twin.points, visible.shape[-1], width)).to(logits.dtype)
+    target, weight = (F.interpolate(x, size=size, mode="area") for x in (visible, asked))
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (loss * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))

@@ -64,7 +64,7 @@ class DamiorRecipe(LearnerRecipe):
                 * photometric(scene, out.params, decoded, twin.clean, twin.face, rows)
             )
         if out.mask_logits is not None:
-            losses["mask"] = 1.0 * mask_bce(out.mask_logits, twin.visible)
+            losses["mask"] = 1.0 * mask_bce(out.mask_logits, twin.visible, twin)
         if out.log_sigma is not None:
             error = region_rms_mm(decoded.neutral, goal.neutral, scene.regions)
             losses["sigma"] = 0.02 * uncertainty_nll(error, out.log_sigma)

@@ -121,7 +121,7 @@ class FocusRecipe(Recipe):
         prior = parameter_prior(out.params)
         losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v for k, v in prior.items()}
         if out.mask_logits is not None:
-            losses["mask"] = 0.3 * mask_bce(out.mask_logits, mask)
+            losses["mask"] = 0.3 * mask_bce(out.mask_logits, mask, twin)
         if out.evidence is not None:
             losses |= evidence_losses(scene, out.evidence, twin)
         return losses

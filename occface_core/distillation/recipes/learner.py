@@ -44,5 +44,5 @@ class LearnerRecipe(Recipe):
         out = predict(twin.occluded)
         losses = {"code": self.code_loss(out, self.target(twin), self.config.code_loss)}
         if out.mask_logits is not None:
-            losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.visible)
+            losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.visible, twin)
         return losses

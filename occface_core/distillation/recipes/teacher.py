@@ -69,7 +69,7 @@ class TeacherRecipe(Recipe):
                 scene, out.params, decoded, twin.clean, twin.face, rows
             )
         if out.mask_logits is not None:
-            losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.face)
+            losses["mask"] = 0.05 * mask_bce(out.mask_logits, twin.face, twin)
         if out.evidence is not None:
             losses |= evidence_losses(scene, out.evidence, twin)
         return losses

@@ -4,13 +4,13 @@ Every photo is reconstructed by itself first. What belongs to the person is then
 the moment (expression, pose, camera, light) stays the photo's own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occface_core.errors import OccFaceError
@@ -110,8 +110,15 @@ def _refitted_camera(before: FaceParameters, after: FaceParameters, head: HeadMo
     return torch.cat([scale[:, None], shift * shift.new_tensor([1, -1])], dim=1)
 
 
-def share_textures(results: Sequence[Reconstruction]) -> list[Reconstruction]:
-    """The same heads of one person, each texture's gaps filled from the other photos before the albedo."""
+def share_textures(
+    results: Sequence[Reconstruction], symmetric: Callable[[int], Bool[np.ndarray, "U U"] | None]
+) -> list[Reconstruction]:
+    """The same heads of one person, each texture's gaps filled from the other photos before anything else.
+
+    Args:
+        results: of one person.
+        symmetric: texels that may stand for their mirror image, by the texture's side.
+    """
     # Half seen texels hold some of what once filled them, in the photo's own light: near enough to it.
     seen = [
         SeenTexture(one.texture, one.texture_visibility)
@@ -123,6 +130,7 @@ def share_textures(results: Sequence[Reconstruction]) -> list[Reconstruction]:
     for one, own in zip(results, seen, strict=True):
         others = [other for other in seen if other is not None and other is not own]
         if own is not None and one.albedo is not None and others:
-            one = replace(one, texture=complete_texture(own, one.albedo, others))
+            sides = symmetric(len(own.weight))
+            one = replace(one, texture=complete_texture(own, one.albedo, others, symmetric=sides))
         shared.append(one)
     return shared

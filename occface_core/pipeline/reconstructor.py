@@ -19,6 +19,7 @@ from occface_core.networks.encoder import EncoderOutput
 from occface_core.pipeline.boxes import BoxLike, as_box
 from occface_core.pipeline.detection import Detection, FaceDetector
 from occface_core.pipeline.fitting import Fit, Target, pose_heads, refined, to_numpy
+from occface_core.pipeline.layouts import TextureLayouts
 from occface_core.pipeline.loading import (
     FaceNetwork,
     check_fit,
@@ -29,9 +30,8 @@ from occface_core.pipeline.loading import (
 )
 from occface_core.pipeline.person import agree, join_outputs, pick, share_textures
 from occface_core.pipeline.projection import gather_evidence, texture_side
-from occface_core.pipeline.textures import complete_texture
+from occface_core.pipeline.textures import SeenTexture, complete_texture
 from occface_core.pipeline.types import Reconstruction
-from occface_core.rendering.uv import UvLookup, uv_lookup
 
 __all__ = ["FaceReconstructor", "Reconstruction"]
 
@@ -90,7 +90,7 @@ class FaceReconstructor:
             self.albedo_model = load_albedo(self.device)
         self.detector: Detector = detector or FaceDetector()
         self.batch_size = batch_size
-        self._lookups: dict[int, UvLookup] = {}
+        self.layouts = TextureLayouts(self.head)
 
     def reconstruct(
         self, image: np.ndarray, *, box: BoxLike | None = None, refine: bool | None = None
@@ -172,7 +172,8 @@ class FaceReconstructor:
         for place, i in enumerate(good):
             target = replace(targets[i], notes=(*targets[i].notes, *notes))
             heads[i] = self._assemble(target, fit, place)
-        shared = iter(share_textures([head for head in heads if isinstance(head, Reconstruction)]))
+        made = [head for head in heads if isinstance(head, Reconstruction)]
+        shared = iter(share_textures(made, self.layouts.symmetric))
         return [next(shared) if isinstance(head, Reconstruction) else head for head in heads]
 
     def _targets(
@@ -242,7 +243,7 @@ class FaceReconstructor:
         albedo = None
         if self.albedo_model is not None:
             albedo = to_numpy(self.albedo_model.texture(output.params.albedo[i : i + 1])[0].permute(1, 2, 0))
-        lookup = None if albedo is None else self._texture_layout(texture_side(crop, albedo.shape[0]))
+        lookup = None if albedo is None else self.layouts.lookup(texture_side(crop, albedo.shape[0]))
         seen = gather_evidence(target.image, verts_image, crop, crop_mask, self.head, lookup=lookup)
         head, shown = self.head, seen.seen_texture
         return Reconstruction(
@@ -267,7 +268,7 @@ class FaceReconstructor:
             head=self.head_name,
             vertex_sigma_mm=self._vertex_sigma(output, i),
             albedo=albedo,
-            texture=None if shown is None or albedo is None else complete_texture(shown, albedo),
+            texture=self._texture(shown, albedo),
             texture_visibility=seen.texture_visibility,
             uv=None if head.uv is None else to_numpy(head.uv),
             uv_faces=None if head.uv_faces is None else head.uv_faces.cpu().numpy(),
@@ -279,12 +280,10 @@ class FaceReconstructor:
             f"network {self.model_name} answered with NaN or infinite values; its weights are unusable"
         )
 
-    def _texture_layout(self, size: int) -> UvLookup | None:
-        if self.head.uv is None or self.head.uv_faces is None:
+    def _texture(self, shown: SeenTexture | None, albedo: np.ndarray | None) -> np.ndarray | None:
+        if shown is None or albedo is None:
             return None
-        if size not in self._lookups:
-            self._lookups[size] = uv_lookup(self.head.uv.cpu(), self.head.uv_faces.cpu(), size)
-        return self._lookups[size]
+        return complete_texture(shown, albedo, symmetric=self.layouts.symmetric(len(shown.weight)))
 
     def _vertex_sigma(self, output: EncoderOutput, i: int) -> Float[np.ndarray, " V"] | None:
         """Spread the per-region uncertainty over the vertices; NaN where no named region reaches."""

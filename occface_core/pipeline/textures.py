@@ -1,4 +1,5 @@
-"""Textures without gaps: the photo where it shows the surface; elsewhere other photos, or the albedo.
+"""Textures without gaps: the photo where it shows the surface; elsewhere other photos, the other side of the
+face, or the albedo.
 
 Photos of one person differ in light, and an albedo has none. Whatever fills a gap is therefore brought to the
 photo's light first: multiplied, channel by channel, by what the photo's own texels are to it around there.
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 _REACH = 1 / 10  # of the texture's side: how far a seen texel's light is taken to reach (standard deviation)
 # Then, what is still amiss near the border of a gap is taken to reach this far, so that no seam is left.
@@ -19,6 +20,7 @@ _OVERALL = 0.02  # weight of the light of all seen texels beside that of the nea
 _ENOUGH = 1e-3  # share of the texture that must be seen before its light is believed
 _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it is not light that differs
 _SEAM_GAIN = (0.6, 1.6)
+_SURE = 0.95  # weight from which on a texel may stand for its mirror image
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,34 +45,54 @@ def fitted(picture: Float[np.ndarray, "..."], side: int) -> Float[np.ndarray, ".
 
 
 def complete_texture(
-    own: SeenTexture, albedo: Float[np.ndarray, "A A 3"], others: Sequence[SeenTexture] = ()
+    own: SeenTexture,
+    albedo: Float[np.ndarray, "A A 3"],
+    others: Sequence[SeenTexture] = (),
+    *,
+    symmetric: Bool[np.ndarray, "U U"] | None = None,
 ) -> Float[np.ndarray, "U U 3"]:
-    """One photo's texture, its gaps filled.
+    """One photo's texture, its gaps filled from other photos, the other side of the face, the albedo.
 
     Args:
         own: the photo whose light the texture is in.
         albedo: of the person, for what no photo shows; of any size.
         others: more photos of the person, of any size.
+        symmetric: texels whose mirror image in the texture is the other side's; None: no side is looked at.
     """
-    seen = own.weight[..., None]
-    side = seen.shape[0]
-    albedo = fitted(albedo, side)
-    others = [SeenTexture(fitted(one.colour, side), fitted(one.weight, side)) for one in others]
-    total, mixed = np.zeros_like(seen), np.zeros_like(own.colour)
-    for other in others:
+    side = own.weight.shape[0]
+    photo = own
+    if others:
+        photo = _over(photo, _mixed(own, others))
+    if symmetric is not None:
+        # Half seen texels hold something of what covers the face; once is enough.
+        sure = symmetric & (own.weight[:, ::-1] > _SURE)
+        photo = _over(photo, SeenTexture(own.colour[:, ::-1], sure.astype(np.float32)))
+    return _over(photo, SeenTexture(fitted(albedo, side), np.ones_like(own.weight))).colour
+
+
+def _mixed(own: SeenTexture, others: Sequence[SeenTexture]) -> SeenTexture:
+    """Other photos as one, each brought to this photo's light."""
+    side = own.weight.shape[0]
+    total, mixed = np.zeros_like(own.weight)[..., None], np.zeros_like(own.colour)
+    for picture in others:
+        other = SeenTexture(fitted(picture.colour, side), fitted(picture.weight, side))
         total += other.weight[..., None]
         mixed += other.weight[..., None] * np.clip(other.colour * light_gain(own, other), 0, 1)
-    trust = np.clip(total, 0, 1)
-    known = np.clip(seen + (1 - seen) * trust, 0, 1)
-    colour = seen * own.colour + (1 - seen) * trust * mixed / np.maximum(total, 1e-6)
-    # Not yet filled texels of `colour` weigh nothing in what follows.
-    photo = SeenTexture(colour / np.maximum(known, 1e-6), known[..., 0])
-    skin = SeenTexture(albedo, np.ones_like(own.weight))
-    filling = np.clip(albedo * light_gain(photo, skin), 0, 1)
-    if photo.weight.mean() >= _ENOUGH:
+    return SeenTexture(mixed / np.maximum(total, 1e-6), np.clip(total[..., 0], 0, 1))
+
+
+def _over(photo: SeenTexture, below: SeenTexture) -> SeenTexture:
+    """A texture laid over another one, which is brought to its light and meets it without a seam."""
+    filling = np.clip(below.colour * light_gain(photo, below), 0, 1)
+    both = np.minimum(photo.weight, below.weight)[..., None].astype(np.float32)
+    if both.mean() >= _ENOUGH:
         for reach in _SEAMS:
-            filling = np.clip(filling * _seam_gain(photo, filling, reach), 0, 1)
-    return (colour + (1 - known) * filling).astype(np.float32)
+            filling = np.clip(filling * _seam_gain(both * photo.colour, both * filling, reach), 0, 1)
+    weight = photo.weight[..., None]
+    share = (1 - weight) * below.weight[..., None]
+    known = np.clip(weight + share, 0, 1)
+    colour = (weight * photo.colour + share * filling) / np.maximum(known, 1e-6)
+    return SeenTexture(colour.astype(np.float32), known[..., 0])
 
 
 def light_gain(own: SeenTexture, other: SeenTexture) -> Float[np.ndarray, "U U 3"]:
@@ -90,14 +112,17 @@ def light_gain(own: SeenTexture, other: SeenTexture) -> Float[np.ndarray, "U U 3
 
 
 def _seam_gain(
-    photo: SeenTexture, filling: Float[np.ndarray, "U U 3"], reach: float
+    mine: Float[np.ndarray, "U U 3"], theirs: Float[np.ndarray, "U U 3"], reach: float
 ) -> Float[np.ndarray, "U U 3"]:
-    """What a filling must be multiplied by to meet the photo; 1 away from what the photo shows."""
-    weight = photo.weight[..., None].astype(np.float32)
-    mine, theirs = (_blurred(weight * colour, reach) for colour in (photo.colour, filling))
+    """What a filling must be multiplied by to meet the photo; 1 away from where both are known.
+
+    Args:
+        mine: colours of the photo, 0 where one of the two is not known. theirs: those of the filling.
+        reach: how far a difference is taken to reach.
+    """
     # Colours of skin are near 0.5: where nothing is seen within reach, 0.02 of it says that nothing is amiss.
-    gain = (mine + _OVERALL * 0.5) / (theirs + _OVERALL * 0.5)
-    return np.clip(fitted(gain, weight.shape[0]), *_SEAM_GAIN)
+    near = [_blurred(picture, reach) + _OVERALL * 0.5 for picture in (mine, theirs)]
+    return np.clip(fitted(near[0] / near[1], mine.shape[0]), *_SEAM_GAIN)
 
 
 def _blurred(picture: Float[np.ndarray, "U U 3"], reach: float) -> Float[np.ndarray, "C C 3"]:

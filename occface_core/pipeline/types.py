@@ -38,8 +38,9 @@ class Reconstruction:
         model, head: Names of the network and of the head model.
         vertex_sigma_mm: (V,) expected error, NaN where the network makes no claim; None if it never does.
         albedo: (A,A,3) unlit colour of the whole head in [0,1]; None without an albedo model for this head.
-        texture: (U,U,3) the photo's colours where seen, elsewhere albedo brought to the photo's light. U is
-            A, or twice that for faces that are large in the photo.
+        texture: (U,U,3) the photo's colours where seen, elsewhere those of the other side of the face where
+            that is seen, else albedo, brought to the photo's light. U is A, or twice that for faces that are
+            large in the photo.
         texture_visibility: (U,U) in [0,1], how much of each texel came from the photo.
         uv, uv_faces: Texture coordinates (v up) and their triangles, when the head has them.
         notes: Sentences for the user, for example that the largest of several faces was taken.

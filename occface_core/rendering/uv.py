@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from occface_core.geometry.mesh import vertex_normals
@@ -69,6 +69,22 @@ def uv_lookup(
     for _ in range(padding):
         face, bary = _grow(face, bary)
     return UvLookup(face, bary)
+
+
+def symmetric_texels(
+    lookup: UvLookup, template: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], *, tolerance: float = 5e-4
+) -> Bool[Tensor, "U U"]:
+    """Texels whose mirror image in the texture is also that on the head (x turned).
+
+    Args:
+        lookup: the texture layout.
+        template: a symmetric head, metres. faces: its triangles.
+        tolerance: metres.
+    """
+    place = lookup.from_vertices(template[None], faces)[0]
+    mirrored = place.flip(-1) * place.new_tensor([-1, 1, 1])[:, None, None]
+    there = lookup.mask[0] > 0
+    return there & there.flip(-1) & ((place - mirrored).norm(dim=0) < tolerance)
 
 
 def _grow(face: Tensor, bary: Tensor) -> tuple[Tensor, Tensor]:

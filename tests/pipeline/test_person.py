@@ -97,12 +97,12 @@ def test_gaps_are_filled_from_the_other_photos(make: Maker, photo: np.ndarray) -
         )
         for weight in (left, right)
     ]
-    for one in share_textures(both):
+    for one in share_textures(both, lambda side: None):
         assert one.texture is not None
         np.testing.assert_allclose(one.texture[:, :60], whole[:, :60], atol=0.01)
-    (alone,) = share_textures(both[:1])
+    (alone,) = share_textures(both[:1], lambda side: None)
     assert alone is both[0]
-    (bare,) = share_textures([replace(record, texture=None)])
+    (bare,) = share_textures([replace(record, texture=None)], lambda side: None)
     assert bare.texture is None
 
 

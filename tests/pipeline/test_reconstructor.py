@@ -125,7 +125,7 @@ def test_the_rim_of_a_covering_thing_stays_out_of_the_texture(make: Maker) -> No
     assert result.texture[seen][:, 2].max() < 0.51  # the grey albedo where half seen, nowhere blue
 
 
-def test_texture_shows_the_photo_where_seen_and_albedo_elsewhere(make: Maker) -> None:
+def test_texture_shows_the_photo_where_seen_then_its_mirror_image_then_albedo(make: Maker) -> None:
     red = np.zeros((180, 240, 3), np.uint8)
     red[..., 0] = 255
     result = make().reconstruct(red, box=BOX)
@@ -133,8 +133,12 @@ def test_texture_shows_the_photo_where_seen_and_albedo_elsewhere(make: Maker) ->
     assert result.texture_visibility is not None
     seen, hidden = result.texture_visibility > 0.99, result.texture_visibility < 0.01
     np.testing.assert_allclose(result.texture[seen], np.broadcast_to([1.0, 0, 0], (seen.sum(), 3)), atol=0.02)
-    # The grey albedo, as red as light may make it, and nearer to the photo's red beside what is seen.
-    filled = result.texture[hidden]
+    # The other side of the face, where that is seen.
+    mirrored = hidden & (result.texture_visibility[:, ::-1] > 0.99)
+    assert mirrored.sum() > 200
+    assert (result.texture[mirrored][:, 1:] < 0.02).mean() > 0.9  # a few texels at seams have no mirror image
+    # Else the grey albedo, as red as light may make it, and nearer to the photo's red beside what is known.
+    filled = result.texture[hidden & (result.texture_visibility[:, ::-1] < 0.01)]
     np.testing.assert_allclose(filled[:, 0], 1, atol=0.03)
     np.testing.assert_allclose(np.median(filled, 0), [1.0, 0.2, 0.2], atol=0.01)
     assert 0.05 < filled[:, 1:].min() < 0.12

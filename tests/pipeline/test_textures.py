@@ -78,3 +78,17 @@ def test_textures_of_several_sizes_fill_each_other() -> None:
         [SeenTexture(large, weight)],
     )
     np.testing.assert_allclose(texture, 0.5, atol=0.01)
+
+
+def test_what_one_side_hides_the_other_side_shows() -> None:
+    freckled = np.full((SIZE, SIZE, 3), 0.5, np.float32)
+    freckled[20:24, 10:14] = 0.3
+    symmetric = np.ones((SIZE, SIZE), bool)
+    symmetric[60:] = False  # eyes, say, which lie in the texture as they like
+    texture = complete_texture(seen(slice(0, 48), freckled), np.full_like(RAMP, 0.5), symmetric=symmetric)
+    np.testing.assert_allclose(texture[:60], np.minimum(freckled, freckled[:, ::-1])[:60], atol=0.02)
+    np.testing.assert_allclose(texture[60:, 48:], 0.5, atol=0.02)
+    # In the light of the side it is on, as far as both sides are seen.
+    lit = np.linspace(0.7, 0.3, SIZE, dtype=np.float32)[None, :, None] * np.ones_like(RAMP)
+    texture = complete_texture(seen(slice(0, 60), lit), np.full_like(RAMP, 0.5), symmetric=symmetric)
+    assert abs(texture[30, 62, 0] - lit[30, 62, 0]) < 0.05

@@ -64,9 +64,10 @@ def complete_texture(
     if others:
         photo = _over(photo, _mixed(own, others))
     if symmetric is not None:
-        # Half seen texels hold something of what covers the face; once is enough.
-        sure = symmetric & (own.weight[:, ::-1] > _SURE)
-        photo = _over(photo, SeenTexture(own.colour[:, ::-1], sure.astype(np.float32)))
+        # Half seen texels hold something of what covers the face: once is enough. Borders fade out.
+        sure = (symmetric & (own.weight[:, ::-1] > _SURE)).astype(np.float32)
+        inner = fitted(_blurred(sure[..., None], _SEAMS[-1]), side)
+        photo = _over(photo, SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1)))
     return _over(photo, SeenTexture(fitted(albedo, side), np.ones_like(own.weight))).colour
 
 
@@ -125,9 +126,9 @@ def _seam_gain(
     return np.clip(fitted(near[0] / near[1], mine.shape[0]), *_SEAM_GAIN)
 
 
-def _blurred(picture: Float[np.ndarray, "U U 3"], reach: float) -> Float[np.ndarray, "C C 3"]:
+def _blurred(picture: Float[np.ndarray, "U U K"], reach: float) -> Float[np.ndarray, "C C ..."]:
     """Smoothed over `reach` of its side, on a grid just fine enough: that is ten times as fast."""
     picture = picture.astype(np.float32)
     cells = min(picture.shape[0], round(_CELLS / reach))
-    coarse = fitted(picture, cells)
+    coarse = fitted(picture, cells)  # without the last axis where that is 1
     return cv2.GaussianBlur(coarse, (0, 0), reach * cells, borderType=cv2.BORDER_CONSTANT)

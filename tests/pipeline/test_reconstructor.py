@@ -136,7 +136,9 @@ def test_texture_shows_the_photo_where_seen_then_its_mirror_image_then_albedo(ma
     # The other side of the face, where that is seen.
     mirrored = hidden & (result.texture_visibility[:, ::-1] > 0.99)
     assert mirrored.sum() > 200
-    assert (result.texture[mirrored][:, 1:] < 0.02).mean() > 0.9  # a few texels at seams have no mirror image
+    other_side = result.texture[mirrored][:, 1:]
+    assert (other_side < 0.02).mean() > 0.6  # its border fades out
+    assert other_side.max() < 0.15
     # Else the grey albedo, as red as light may make it, and nearer to the photo's red beside what is known.
     filled = result.texture[hidden & (result.texture_visibility[:, ::-1] < 0.01)]
     np.testing.assert_allclose(filled[:, 0], 1, atol=0.03)

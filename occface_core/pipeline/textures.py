@@ -20,6 +20,7 @@ _OVERALL = 0.02  # weight of the light of all seen texels beside that of the nea
 _ENOUGH = 1e-3  # share of the texture that must be seen before its light is believed
 _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it is not light that differs
 _SEAM_GAIN = (0.6, 1.6)
+_SIDE_GAIN = (0.88, 1.1)  # of one side of a face to the other: the nose, which both show, is no cheek
 _SURE = 0.95  # weight from which on a texel may stand for its mirror image
 
 
@@ -67,7 +68,8 @@ def complete_texture(
         # Half seen texels hold something of what covers the face: once is enough. Borders fade out.
         sure = (symmetric & (own.weight[:, ::-1] > _SURE)).astype(np.float32)
         inner = fitted(_blurred(sure[..., None], _SEAMS[-1]), side)
-        photo = _over(photo, SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1)))
+        mirrored = SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1))
+        photo = _over(photo, mirrored, limits=_SIDE_GAIN)
     return _over(photo, SeenTexture(fitted(albedo, side), np.ones_like(own.weight))).colour
 
 
@@ -82,13 +84,22 @@ def _mixed(own: SeenTexture, others: Sequence[SeenTexture]) -> SeenTexture:
     return SeenTexture(mixed / np.maximum(total, 1e-6), np.clip(total[..., 0], 0, 1))
 
 
-def _over(photo: SeenTexture, below: SeenTexture) -> SeenTexture:
-    """A texture laid over another one, which is brought to its light and meets it without a seam."""
-    filling = np.clip(below.colour * light_gain(photo, below), 0, 1)
+def _over(
+    photo: SeenTexture, below: SeenTexture, *, limits: tuple[float, float] = (0.0, np.inf)
+) -> SeenTexture:
+    """A texture laid over another one, which is brought to its light and meets it without a seam.
+
+    Args:
+        photo: what lies above. below: what its gaps show.
+        limits: of each gain, beside those for all textures.
+    """
+    gain = np.clip(light_gain(photo, below), *limits)
+    filling = np.clip(below.colour * gain, 0, 1)
     both = np.minimum(photo.weight, below.weight)[..., None].astype(np.float32)
     if both.mean() >= _ENOUGH:
         for reach in _SEAMS:
-            filling = np.clip(filling * _seam_gain(both * photo.colour, both * filling, reach), 0, 1)
+            gain = np.clip(_seam_gain(both * photo.colour, both * filling, reach), *limits)
+            filling = np.clip(filling * gain, 0, 1)
     weight = photo.weight[..., None]
     share = (1 - weight) * below.weight[..., None]
     known = np.clip(weight + share, 0, 1)

@@ -44,6 +44,14 @@ class MaskHead(nn.Module):
         return F.interpolate(logits, size=(self.size, self.size), mode="bilinear", align_corners=False)
 
 
+def _silent(width: int, channels: int) -> nn.Conv2d:
+    """The last convolution of a correction, which starts at zero."""
+    last = nn.Conv2d(width, channels, 3, padding=1)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    return last
+
+
 class MaskDetail(nn.Module):
     """Logits at the crop's own resolution: the coarse ones plus what the map at 1/2 adds to them.
 
@@ -54,14 +62,11 @@ class MaskDetail(nn.Module):
         super().__init__()
         self.fine = nn.Conv2d(fine, width, 1)
         self.coarse = nn.Conv2d(coarse, width, 1)
-        last = nn.Conv2d(width, 4, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.correct = nn.Sequential(
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(inplace=True),
-            last,
+            _silent(width, 4),
             nn.PixelShuffle(2),
         )
 
@@ -76,24 +81,20 @@ class MaskDetail(nn.Module):
 class MaskEdges(nn.Module):
     """Logits moved to where the picture has its edges: what the pixels themselves add to the mask.
 
-    Two thirds of the wrong pixels of a mask without it lie within one pixel of the true border, where the
-    map at 1/2 cannot say on which side a pixel is.
+    The finest map has cells of two pixels, and cannot say on which side of a border each of the two is.
     """
 
     def __init__(self, fine: int, width: int) -> None:
         super().__init__()
         self.lift = nn.Sequential(nn.Conv2d(fine, 4 * width, 1), nn.PixelShuffle(2))
         self.look = nn.Conv2d(4, width, 3, padding=1)
-        last = nn.Conv2d(width, 1, 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
         self.correct = nn.Sequential(
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=2, dilation=2),
             nn.ReLU(inplace=True),
-            last,
+            _silent(width, 1),
         )
 
     def forward(self, image: Tensor, fine: Tensor, logits: Tensor) -> Float[Tensor, "B 1 S S"]:

@@ -25,8 +25,8 @@ the face may mislead the teacher: its head is no reference.
 **More photos of the same person** go to the student: one shape for all, and skin that one photo hides comes
 from another.
 
-**Download.** OBJ and PLY hold the face as in the photo. GLB holds the neutral head with its texture and named
-blendshapes (ARKit's), ready to animate.
+**Download.** OBJ and PLY hold the face as in the photo. GLB holds the neutral head with its texture, named
+blendshapes (ARKit's) and joints for neck, jaw and eyes, ready to animate.
 
 **Your photo** stays on the computer that runs this app. It and what was made from it lie there in temporary
 files, which are deleted within two hours and when the app is stopped.

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     faces = faces[: args.limit]
     head = HeadModel.load()
     scores = evaluate_landmarks(
-        load_models(args.model),
+        load_models(args.model, args.mirrored),
         head,
         aflw.annotated(faces),
         batch_size=args.batch_size,

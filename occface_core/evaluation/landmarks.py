@@ -21,7 +21,7 @@ from occface_core.evaluation.landmark_covers import LandmarkCovers
 from occface_core.evaluation.metrics import nme
 from occface_core.geometry.transforms import procrustes
 from occface_core.morphable.head_model import HeadModel
-from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.mirrored import AnyEncoder
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 INNER = slice(17, 68)  # without the contour, whose points slide along the silhouette
@@ -56,7 +56,7 @@ class LandmarkScores:
 
 @torch.no_grad()
 def predict68(
-    model: FaceEncoder,
+    model: AnyEncoder,
     head: HeadModel,
     crops: Float[Tensor, "B 3 S S"],
     size: int,
@@ -109,15 +109,17 @@ def fit_mean_head(
     return moved[..., :2] * torch.tensor([1.0, -1.0])
 
 
-def annotated(records: Iterable[PhotoRecord]) -> Iterator[AnnotatedPhoto]:
-    """Records of a photo set as annotated photos."""
+def annotated(
+    records: Iterable[PhotoRecord], shift: tuple[float, float] = (0.0, 0.0)
+) -> Iterator[AnnotatedPhoto]:
+    """Records of a photo set as annotated photos, every point moved by `shift`, pixels of the photo."""
     for record in records:
-        points = points68(record.points).astype(np.float64)
+        points = points68(record.points).astype(np.float64) + shift
         yield AnnotatedPhoto(record.name, lambda record=record: decode(record), points)
 
 
 def evaluate_landmarks(
-    models: dict[str, FaceEncoder],
+    models: dict[str, AnyEncoder],
     head: HeadModel,
     photos: Iterable[AnnotatedPhoto],
     *,
@@ -193,7 +195,7 @@ def _crops(photos: Sequence[_Loaded], size: int, scale: float) -> tuple[Tensor, 
 
 
 def _measure_covered(
-    models: dict[str, FaceEncoder],
+    models: dict[str, AnyEncoder],
     head: HeadModel,
     photos: Sequence[_Loaded],
     contour: str,
@@ -212,7 +214,7 @@ def _measure_covered(
 
 
 def _measure(
-    models: dict[str, FaceEncoder],
+    models: dict[str, AnyEncoder],
     head: HeadModel,
     photos: Sequence[_Loaded],
     contour: str,

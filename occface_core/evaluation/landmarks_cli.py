@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from occface_core.evaluation.landmark_covers import LandmarkCovers
     from occface_core.evaluation.landmarks import LandmarkScores
     from occface_core.morphable.head_model import HeadModel
-    from occface_core.networks.encoder import FaceEncoder
+    from occface_core.networks.mirrored import AnyEncoder
 
 INCOMPLETE = 3
 _NAMED = 20
@@ -25,6 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark landmarks`."""
     parser.add_argument("--images", type=Path, required=True, help="photos with points.csv or landmarks.npz")
     parser.add_argument("--split", default="", help="shard prefix or sub-folder")
+    parser.add_argument(
+        "--shift",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("X", "Y"),
+        help="move the annotation first, photo pixels: some sets count from 1 (default 0 0)",
+    )
     add_model_arguments(parser)
     add_annotated_covers(parser)
 
@@ -33,6 +41,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of every benchmark of networks in this process."""
     parser.add_argument(
         "--model", action="append", help="NAME or NAME=FILE; repeat (default teacher, student)"
+    )
+    parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="let every network look at the mirror image too and average, as `reconstruct` does",
     )
     parser.add_argument("--limit", type=int, default=None, help="first N photos only")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at once (default 32)")
@@ -51,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
     records = photos.records[: args.limit]
     head = HeadModel.load()
     scores = evaluate_landmarks(
-        load_models(args.model),
+        load_models(args.model, args.mirrored),
         head,
-        annotated(records),
+        annotated(records, tuple(args.shift)),
         batch_size=args.batch_size,
         covers=load_covers(args, head),
         progress=lambda stream: tqdm(stream, total=len(records), unit="photo"),
@@ -63,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     lines = [*table(summary), "", f"{len(scores.names)} photos; {len(left_out)} left out."]
     lines += robustness_lines(scores)
     report = {"count": len(scores.names), "summary": summary, "left_out": left_out} | robustness(scores)
+    report |= {"shift": list(args.shift), "mirrored": args.mirrored}
     write(args.out, "landmarks", report, lines)
     tqdm.write("\n".join([*lines, *left_out_lines(left_out)]))
     return INCOMPLETE if left_out else 0
@@ -108,12 +122,16 @@ def robustness_lines(scores: "LandmarkScores") -> list[str]:
     return [f"NME covered / clean: {ratios}. Hidden on average: {shares}."]
 
 
-def load_models(items: list[str] | None) -> "dict[str, FaceEncoder]":
-    """Networks named on the command line as NAME or NAME=FILE."""
-    from occface_core.networks.checkpoints import load_encoder
+def load_models(items: list[str] | None, mirrored: bool = False) -> "dict[str, AnyEncoder]":
+    """Networks named on the command line as NAME or NAME=FILE; `mirrored` ones look at crops both ways."""
+    from occface_core.evaluation.occlusion_participants import load_networks
+    from occface_core.morphable.albedo import AlbedoModel
+    from occface_core.morphable.head_model import HeadModel
+    from occface_core.networks.mirrored import CodeMirror
 
     pairs = (item.partition("=") for item in items or ["teacher", "student"])
-    return {name: load_encoder(source or name) for name, _, source in pairs}
+    mirror = CodeMirror(HeadModel.load(), AlbedoModel.load()) if mirrored else None
+    return load_networks({name: source or name for name, _, source in pairs}, "cpu", mirror)
 
 
 def entry(values: np.ndarray) -> dict[str, Any]:

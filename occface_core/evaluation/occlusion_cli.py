@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # heavy; imported only when the benchmark runs
     from occface_core.evaluation.occlusion_participants import Participants
     from occface_core.evaluation.twins import EvaluationTwins
     from occface_core.morphable.head_model import HeadModel
-    from occface_core.networks.encoder import FaceEncoder
+    from occface_core.networks.mirrored import AnyEncoder
 
 OK, INCOMPLETE = 0, 3
 _NAMED = 20  # problems spelled out in the log; summary.json has all of them
@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="teacher",
         metavar="NAME[=FILE]",
         help="network whose prediction on the clean photo is the reference of distances (default teacher)",
+    )
+    add(
+        "--mirrored",
+        action="store_true",
+        help="let every network look at the mirror image too and average, as `reconstruct` does",
     )
     add("--family", default="random", help="occluder family or group (default random)")
     add_coverage(parser)
@@ -101,13 +106,17 @@ def _run(args: argparse.Namespace, threads: int) -> int:
 
     from occface_core.evaluation.occlusion_participants import gather, load_networks
     from occface_core.evaluation.twins_export import export_twins
+    from occface_core.morphable.albedo import AlbedoModel
     from occface_core.morphable.head_model import HeadModel
+    from occface_core.networks.mirrored import CodeMirror
 
     reference = next(iter(gather([args.reference])))
     sources = gather([args.reference, *(args.against or []), *(args.model or ["student"])])
     if args.export_twins:
         sources = {reference: sources[reference]}
-    head, networks = HeadModel.load(), load_networks(sources, _device(args.device))
+    head, device = HeadModel.load(), _device(args.device)
+    mirror = CodeMirror(head, AlbedoModel.load()).to(device) if args.mirrored else None
+    networks = load_networks(sources, device, mirror)
     if reference not in networks:
         raise ConfigError(f"--reference {args.reference} must be a network: it predicts the project's head")
     twins, left_out = _twins(args, head, args.size or networks[reference].config.input_size)
@@ -124,7 +133,7 @@ def _measure(
     twins: "EvaluationTwins",
     head: "HeadModel",
     sources: dict[str, str],
-    networks: "dict[str, FaceEncoder]",
+    networks: "dict[str, AnyEncoder]",
     left_out: list[tuple[str, str]],
 ) -> int:
     from occface_core.evaluation.occlusion_participants import Participants, gather

@@ -15,7 +15,7 @@ from occface_core.evaluation.twins import EvaluationTwins
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import load_encoder
-from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.mirrored import AnyEncoder, CodeMirror, MirroredEncoder
 
 
 def parse_source(text: str) -> tuple[str, str]:
@@ -52,7 +52,7 @@ class Participants:
     def of(
         cls,
         sources: Mapping[str, str],
-        networks: Mapping[str, FaceEncoder],
+        networks: Mapping[str, AnyEncoder],
         twins: EvaluationTwins,
         head: HeadModel,
         albedo: AlbedoModel,
@@ -88,14 +88,19 @@ def gather(texts: Iterable[str]) -> dict[str, str]:
     return sources
 
 
-def load_networks(sources: dict[str, str], device: str) -> dict[str, FaceEncoder]:
-    """The networks among the sources."""
-    return {
+def load_networks(
+    sources: dict[str, str], device: str, mirror: CodeMirror | None = None
+) -> dict[str, AnyEncoder]:
+    """The networks among the sources; with a mirror they look at every picture both ways."""
+    networks = {
         name: load_encoder(source, device) for name, source in sources.items() if not source.endswith(".npz")
     }
+    if mirror is None:
+        return dict(networks)
+    return {name: MirroredEncoder(network, mirror).eval() for name, network in networks.items()}
 
 
-def _state_digest(model: FaceEncoder) -> str:
+def _state_digest(model: AnyEncoder) -> str:
     digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())

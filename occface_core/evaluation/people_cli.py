@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     packed = cached_pack(load_photo_set(args.images, split=args.split), args.cache, limit=args.limit)
     packed = packed.rows(with_several_photos(packed))
     person, albums = number_people(packed.identities)
-    models, head = load_models(args.model), HeadModel.load()
+    models, head = load_models(args.model, args.mirrored), HeadModel.load()
     reference = models.get(args.reference) or load_encoder(args.reference, head="open")
     size = max(model.config.input_size for model in models.values())
     settings = TwinSettings(size, args.family, tuple(args.coverage), seed=args.seed)

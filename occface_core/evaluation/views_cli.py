@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.views < 2 or args.limit < 1:
         raise ConfigError(f"views {args.views} must be at least 2, and limit {args.limit} at least 1")
-    models = load_models(args.model)
+    models = load_models(args.model, args.mirrored)
     size = max(model.config.input_size for model in models.values())
     result = evaluate_views(
         models,

@@ -71,11 +71,11 @@ class AlbedoModel(nn.Module):
         Raises:
             AssetError: The head has no texture layout.
         """
-        mean, components = self._sampled_at(head)
+        mean, components = self.vertex_basis(head)
         flat = torch.addmm(mean.reshape(1, -1), coeffs, components.flatten(1))
         return flat.clamp(0, 1).unflatten(1, mean.shape)
 
-    def _sampled_at(self, head: HeadModel) -> tuple[Tensor, Tensor]:
+    def vertex_basis(self, head: HeadModel) -> tuple[Tensor, Tensor]:
         """Mean (V,3) and components (T,V,3) at a head's vertices; kept until another head or device comes."""
         if head.uv is None or head.uv_faces is None:
             raise AssetError(

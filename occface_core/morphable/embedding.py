@@ -29,7 +29,7 @@ def yaw_bin(global_pose: Float[Tensor, "B 3"]) -> Int[Tensor, "B"]:
     rotation = axis_angle_to_matrix(global_pose)
     planar = torch.hypot(rotation[:, 0, 0], rotation[:, 1, 0])
     degrees = torch.rad2deg(torch.atan2(-rotation[:, 2, 0], planar)).detach()
-    yaw = degrees.round().clamp(-MAX_YAW_DEGREES, MAX_YAW_DEGREES).long()
+    yaw = degrees.nan_to_num(0.0).round().clamp(-MAX_YAW_DEGREES, MAX_YAW_DEGREES).long()
     return torch.where(yaw < 0, MAX_YAW_DEGREES - yaw, yaw)
 
 

@@ -168,9 +168,7 @@ class FaceEncoder(nn.Module):
         self.register_buffer("code_mean", mean)
         self.register_buffer("code_scale", scale)
         self.mask_head = (
-            MaskHead(
-                self.backbone.pyramid_channels, config.mask_size, config.mask_detail, config.mask_edges
-            )
+            MaskHead(self.backbone.pyramid_channels, config.mask_size, config.mask_detail, config.mask_edges)
             if config.mask_size
             else None
         )
@@ -183,8 +181,16 @@ class FaceEncoder(nn.Module):
         """Predict from RGB crops in [0,1]; other sizes than `config.input_size` are resized."""
         return self.assemble(self.tensors(image))
 
-    def tensors(self, image: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
-        """`forward` as plain tensors by name, for wrappers that hook into a module's output."""
+    def parameters_of(self, image: Float[Tensor, "B 3 S S"]) -> FaceParameters:
+        """The face parameters alone: no time is spent on mask and uncertainty."""
+        return self.assemble(self.tensors(image, heads=False)).params
+
+    def tensors(self, image: Float[Tensor, "B 3 S S"], *, heads: bool = True) -> dict[str, Tensor]:
+        """`forward` as plain tensors by name, for wrappers that hook into a module's output.
+
+        Args:
+            image: crops. heads: whether mask and uncertainty are wanted too.
+        """
         image = self.resized(image)
         features, pyramid = self.look(image)
         evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
@@ -202,6 +208,8 @@ class FaceEncoder(nn.Module):
         result = {"code": self.decode_raw(raw), "features": features}
         if evidence is not None:
             result |= {f"evidence_{name}": value for name, value in vars(evidence).items()}
+        if not heads:
+            return result
         if self.mask_head is not None:
             result["mask_logits"] = self.mask_head(pyramid, image)
         if self.sigma_head is not None:

@@ -1,19 +1,21 @@
 """A head's texture layout at the sizes that textures have, made when first needed."""
 
 import numpy as np
-from jaxtyping import Bool
 
 from occface_core.morphable.head_model import HeadModel
+from occface_core.pipeline.textures import Chart
 from occface_core.rendering.uv import UvLookup, symmetric_texels, uv_lookup
+
+_PARTS = ("eyes", "mouth_interior")  # regions that are no skin, as `Chart.part` counts them
 
 
 class TextureLayouts:
-    """Lookups and mirror images of one head's texture, by side in texels."""
+    """Lookups and charts of one head's texture, by side in texels."""
 
     def __init__(self, head: HeadModel) -> None:
         self._head = head
         self._lookups: dict[int, UvLookup] = {}
-        self._mirrors: dict[int, Bool[np.ndarray, "U U"]] = {}
+        self._charts: dict[int, Chart] = {}
 
     def lookup(self, side: int) -> UvLookup | None:
         """The surface under each texel; None for heads without a texture layout."""
@@ -24,12 +26,20 @@ class TextureLayouts:
             self._lookups[side] = uv_lookup(head.uv.cpu(), head.uv_faces.cpu(), side)
         return self._lookups[side]
 
-    def symmetric(self, side: int) -> Bool[np.ndarray, "U U"] | None:
-        """Texels that may stand for their mirror image; None for heads without a texture layout."""
+    def chart(self, side: int) -> Chart | None:
+        """What the texels are; None for heads without a texture layout."""
         lookup = self.lookup(side)
         if lookup is None:
             return None
-        if side not in self._mirrors:
-            template, faces = self._head.v_template.cpu(), self._head.faces.cpu()
-            self._mirrors[side] = symmetric_texels(lookup, template, faces).numpy()
-        return self._mirrors[side]
+        if side not in self._charts:
+            head = self._head
+            faces = head.faces.cpu()
+            symmetric = symmetric_texels(lookup, head.v_template.cpu(), faces)
+            part = np.zeros((side, side), np.uint8)
+            for number, name in enumerate(_PARTS, 1):
+                weight = head.regions.get(name)
+                if weight is not None:
+                    inside = lookup.from_vertices(weight.cpu()[None, :, None], faces)[0, 0] > 0.5
+                    part[inside.numpy()] = number
+            self._charts[side] = Chart(symmetric.numpy(), part)
+        return self._charts[side]

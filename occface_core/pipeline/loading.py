@@ -14,6 +14,7 @@ from occface_core.morphable.regions import DERIVED
 from occface_core.networks.checkpoints import load_encoder
 from occface_core.networks.deca import DecaTeacher, load_deca
 from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.mirrored import CodeMirror, MirroredEncoder
 
 FaceNetwork = FaceEncoder | DecaTeacher
 
@@ -81,6 +82,15 @@ def load_albedo(device: torch.device) -> AlbedoModel:
         AssetError: It is missing or damaged.
     """
     return AlbedoModel.load().to(device)
+
+
+def both_ways(network: FaceNetwork, head: HeadModel, albedo: object) -> MirroredEncoder | None:
+    """The network looking at every crop and its mirror image; None where that says nothing of the head."""
+    try:
+        mirror = CodeMirror(head, albedo if isinstance(albedo, AlbedoModel) else None)
+    except AssetError:
+        return None
+    return MirroredEncoder(network, mirror).eval()
 
 
 def check_fit(encoder: FaceNetwork, head: HeadModel, model_name: str, head_name: str) -> None:

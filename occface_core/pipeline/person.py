@@ -10,14 +10,14 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.errors import OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import CodeLayout, FaceParameters
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.pipeline.textures import SeenTexture, complete_texture
+from occface_core.pipeline.textures import Chart, SeenTexture, complete_texture
 from occface_core.pipeline.types import Reconstruction
 from occface_core.rendering.cameras import weak_perspective
 
@@ -111,13 +111,13 @@ def _refitted_camera(before: FaceParameters, after: FaceParameters, head: HeadMo
 
 
 def share_textures(
-    results: Sequence[Reconstruction], symmetric: Callable[[int], Bool[np.ndarray, "U U"] | None]
+    results: Sequence[Reconstruction], chart: Callable[[int], Chart | None]
 ) -> list[Reconstruction]:
     """The same heads of one person, each texture's gaps filled from the other photos before anything else.
 
     Args:
         results: of one person.
-        symmetric: texels that may stand for their mirror image, by the texture's side.
+        chart: of textures, by their side.
     """
     # Half seen texels hold some of what once filled them, in the photo's own light: near enough to it.
     seen = [
@@ -130,7 +130,7 @@ def share_textures(
     for one, own in zip(results, seen, strict=True):
         others = [other for other in seen if other is not None and other is not own]
         if own is not None and one.albedo is not None and others:
-            sides = symmetric(len(own.weight))
-            one = replace(one, texture=complete_texture(own, one.albedo, others, symmetric=sides))
+            layout = chart(len(own.weight))
+            one = replace(one, texture=complete_texture(own, one.albedo, others, chart=layout))
         shared.append(one)
     return shared

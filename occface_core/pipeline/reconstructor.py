@@ -22,6 +22,7 @@ from occface_core.pipeline.fitting import Fit, Target, pose_heads, refined, to_n
 from occface_core.pipeline.layouts import TextureLayouts
 from occface_core.pipeline.loading import (
     FaceNetwork,
+    both_ways,
     check_fit,
     load_albedo,
     resolve_device,
@@ -61,6 +62,8 @@ class FaceReconstructor:
         detector: Face detector; the default one is loaded when first needed.
         albedo: Albedo model; the shipped one by default when the head is the shipped one.
         batch_size: Crops per network call.
+        mirrored: Let the network look at the mirror image too and average: closer, for one more network pass
+            (not with heads that are not symmetric).
 
     Raises:
         AssetError: A file is missing, damaged, or belongs to another head (CheckpointError).
@@ -76,6 +79,7 @@ class FaceReconstructor:
         detector: Detector | None = None,
         albedo: Albedo | None = None,
         batch_size: int = 16,
+        mirrored: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ConfigError(f"batch_size is {batch_size}; it must be at least 1")
@@ -90,6 +94,7 @@ class FaceReconstructor:
             self.albedo_model = load_albedo(self.device)
         self.detector: Detector = detector or FaceDetector()
         self.batch_size = batch_size
+        self.both_ways = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
         self.layouts = TextureLayouts(self.head)
 
     def reconstruct(
@@ -173,7 +178,7 @@ class FaceReconstructor:
             target = replace(targets[i], notes=(*targets[i].notes, *notes))
             heads[i] = self._assemble(target, fit, place)
         made = [head for head in heads if isinstance(head, Reconstruction)]
-        shared = iter(share_textures(made, self.layouts.symmetric))
+        shared = iter(share_textures(made, self.layouts.chart))
         return [next(shared) if isinstance(head, Reconstruction) else head for head in heads]
 
     def _targets(
@@ -206,27 +211,26 @@ class FaceReconstructor:
         notes = (f"{len(found)} faces were found; the largest was taken",) if len(found) > 1 else ()
         return Target(pixels, best.box.astype(np.float64), best.score, notes, self.encoder.config.crop_scale)
 
-    def _placed(
-        self, targets: Iterable[Target], refine: bool | None
-    ) -> Iterator[tuple[list[Target], Fit]]:
+    def _placed(self, targets: Iterable[Target], refine: bool | None) -> Iterator[tuple[list[Target], Fit]]:
         """Batch by batch the fits, and the targets with the crops they were made from."""
         rest = list(targets)
         while rest:
             batch, rest = rest[: self.batch_size], rest[self.batch_size :]
-            fit = self._fit(batch)
             second = [t.score is not None if refine is None else refine for t in batch]
+            fit = self._fit(batch, final=not any(second))
             if any(second):
                 wanted = enumerate(zip(batch, second, strict=True))
                 batch = [refined(target, fit, i) if again else target for i, (target, again) in wanted]
-                fit = self._fit(batch)
+                fit = self._fit(batch, final=True)
             yield batch, fit
 
-    def _fit(self, targets: list[Target]) -> Fit:
-        """Encode the targets' crops and pose the heads, in crop pixels."""
+    def _fit(self, targets: list[Target], *, final: bool) -> Fit:
+        """Encode the targets' crops and pose the heads, in crop pixels; what only finds the face is quick."""
         size = self.encoder.config.input_size
         crops = np.stack([crop_image(t.image, t.crop, size) for t in targets])
         batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return pose_heads(self.encoder(batch), self.head, size)
+        network = self.encoder if self.both_ways is None or not final else self.both_ways
+        return pose_heads(network(batch), self.head, size)
 
     def _assemble(self, target: Target, fit: Fit, i: int) -> Reconstruction | OccFaceError:
         """Carry fit number `i` back to its photo."""
@@ -283,7 +287,7 @@ class FaceReconstructor:
     def _texture(self, shown: SeenTexture | None, albedo: np.ndarray | None) -> np.ndarray | None:
         if shown is None or albedo is None:
             return None
-        return complete_texture(shown, albedo, symmetric=self.layouts.symmetric(len(shown.weight)))
+        return complete_texture(shown, albedo, chart=self.layouts.chart(len(shown.weight)))
 
     def _vertex_sigma(self, output: EncoderOutput, i: int) -> Float[np.ndarray, " V"] | None:
         """Spread the per-region uncertainty over the vertices; NaN where no named region reaches."""

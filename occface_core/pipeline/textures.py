@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 _REACH = 1 / 10  # of the texture's side: how far a seen texel's light is taken to reach (standard deviation)
 # Then, what is still amiss near the border of a gap is taken to reach this far, so that no seam is left.
@@ -21,6 +21,11 @@ _ENOUGH = 1e-3  # share of the texture that must be seen before its light is bel
 _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it is not light that differs
 _SEAM_GAIN = (0.6, 1.6)
 _SIDE_GAIN = (0.88, 1.1)  # of one side of a face to the other: the nose, which both show, is no cheek
+_PART_TEXELS = 12  # texels of eyes, or of the mouth's inside, that tell what light is on them
+# Brightness beside the skin's, by part (skin, eyes, the mouth's inside), where nothing of the part is seen:
+# eyes lie in the shade of lids and lashes (median of 59 photos).
+_PART_SHADE = (1.0, 0.55, 1.0)
+_GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SURE = 0.95  # weight from which on a texel may stand for its mirror image
 
 
@@ -37,6 +42,20 @@ class SeenTexture:
     weight: Float[np.ndarray, "U U"]
 
 
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """What a texture's layout says of its texels.
+
+    Attributes:
+        symmetric: texels whose mirror image in the texture is the other side's.
+        part: 0 for skin, 1 for eyes, 2 for the mouth's inside. Those lie beside skin in the texture but not
+            on the head, and take no light from there.
+    """
+
+    symmetric: Bool[np.ndarray, "U U"]
+    part: UInt8[np.ndarray, "U U"]
+
+
 def fitted(picture: Float[np.ndarray, "..."], side: int) -> Float[np.ndarray, "..."]:
     """A square picture at another size."""
     if picture.shape[0] == side:
@@ -50,7 +69,7 @@ def complete_texture(
     albedo: Float[np.ndarray, "A A 3"],
     others: Sequence[SeenTexture] = (),
     *,
-    symmetric: Bool[np.ndarray, "U U"] | None = None,
+    chart: Chart | None = None,
 ) -> Float[np.ndarray, "U U 3"]:
     """One photo's texture, its gaps filled from other photos, the other side of the face, the albedo.
 
@@ -58,34 +77,41 @@ def complete_texture(
         own: the photo whose light the texture is in.
         albedo: of the person, for what no photo shows; of any size.
         others: more photos of the person, of any size.
-        symmetric: texels whose mirror image in the texture is the other side's; None: no side is looked at.
+        chart: of the texture; None: all of it is skin, and no other side is looked at.
     """
     side = own.weight.shape[0]
     photo = own
+    part = None if chart is None else chart.part
     if others:
-        photo = _over(photo, _mixed(own, others))
-    if symmetric is not None:
+        photo = _over(photo, _mixed(own, others, part), part)
+    if chart is not None:
         # Half seen texels hold something of what covers the face: once is enough. Borders fade out.
-        sure = (symmetric & (own.weight[:, ::-1] > _SURE)).astype(np.float32)
+        sure = (chart.symmetric & (own.weight[:, ::-1] > _SURE)).astype(np.float32)
         inner = fitted(_blurred(sure[..., None], _SEAMS[-1]), side)
         mirrored = SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1))
-        photo = _over(photo, mirrored, limits=_SIDE_GAIN)
-    return _over(photo, SeenTexture(fitted(albedo, side), np.ones_like(own.weight))).colour
+        photo = _over(photo, mirrored, part, limits=_SIDE_GAIN)
+    return _over(photo, SeenTexture(fitted(albedo, side), np.ones_like(own.weight)), part).colour
 
 
-def _mixed(own: SeenTexture, others: Sequence[SeenTexture]) -> SeenTexture:
+def _mixed(
+    own: SeenTexture, others: Sequence[SeenTexture], part: UInt8[np.ndarray, "U U"] | None
+) -> SeenTexture:
     """Other photos as one, each brought to this photo's light."""
     side = own.weight.shape[0]
     total, mixed = np.zeros_like(own.weight)[..., None], np.zeros_like(own.colour)
     for picture in others:
         other = SeenTexture(fitted(picture.colour, side), fitted(picture.weight, side))
         total += other.weight[..., None]
-        mixed += other.weight[..., None] * np.clip(other.colour * light_gain(own, other), 0, 1)
+        mixed += other.weight[..., None] * np.clip(other.colour * light_gain(own, other, part), 0, 1)
     return SeenTexture(mixed / np.maximum(total, 1e-6), np.clip(total[..., 0], 0, 1))
 
 
 def _over(
-    photo: SeenTexture, below: SeenTexture, *, limits: tuple[float, float] = (0.0, np.inf)
+    photo: SeenTexture,
+    below: SeenTexture,
+    part: UInt8[np.ndarray, "U U"] | None = None,
+    *,
+    limits: tuple[float, float] = (0.0, np.inf),
 ) -> SeenTexture:
     """A texture laid over another one, which is brought to its light and meets it without a seam.
 
@@ -93,12 +119,16 @@ def _over(
         photo: what lies above. below: what its gaps show.
         limits: of each gain, beside those for all textures.
     """
-    gain = np.clip(light_gain(photo, below), *limits)
+    gain = np.clip(light_gain(photo, below, part), *limits)
     filling = np.clip(below.colour * gain, 0, 1)
     both = np.minimum(photo.weight, below.weight)[..., None].astype(np.float32)
+    if part is not None:
+        both = both * (part == 0)[..., None]
     if both.mean() >= _ENOUGH:
         for reach in _SEAMS:
             gain = np.clip(_seam_gain(both * photo.colour, both * filling, reach), *limits)
+            if part is not None:
+                gain[part > 0] = 1
             filling = np.clip(filling * gain, 0, 1)
     weight = photo.weight[..., None]
     share = (1 - weight) * below.weight[..., None]
@@ -107,20 +137,46 @@ def _over(
     return SeenTexture(colour.astype(np.float32), known[..., 0])
 
 
-def light_gain(own: SeenTexture, other: SeenTexture) -> Float[np.ndarray, "U U 3"]:
+def light_gain(
+    own: SeenTexture, other: SeenTexture, part: UInt8[np.ndarray, "U U"] | None = None
+) -> Float[np.ndarray, "U U 3"]:
     """What another picture's colours must be multiplied by to be in this one's light, smoothly.
 
-    1 everywhere if they hardly share a texel.
+    1 everywhere if they hardly share a texel. What is no skin has one gain per part: that of its texels that
+    both show; of skin it takes the brightness alone, whose colour says what skin it is.
+
+    Args:
+        own: whose light. other: what is brought to it. part: as in `Chart`; None: all is skin.
     """
     both = np.minimum(own.weight, other.weight)[..., None]
-    if both.mean() < _ENOUGH:
+    skin = both if part is None else both * (part == 0)[..., None]
+    if skin.mean() < _ENOUGH:
         return np.ones_like(own.colour)
-    mine, theirs = ((both * picture.colour).astype(np.float32) for picture in (own, other))
+    mine, theirs = ((skin * picture.colour).astype(np.float32) for picture in (own, other))
     sums = [picture.mean((0, 1)) for picture in (mine, theirs)]
     near = [_blurred(picture, _REACH) for picture in (mine, theirs)]
-    share = _OVERALL / both.mean()
+    share = _OVERALL / skin.mean()
     gain = (near[0] + share * sums[0]) / np.maximum(near[1] + share * sums[1], 1e-6)
-    return np.clip(fitted(gain, both.shape[0]), *_GAIN)
+    gain = fitted(gain, both.shape[0])
+    if part is not None:
+        overall = float(sums[0] @ _GREY) / max(float(sums[1] @ _GREY), 1e-6)
+        for number in range(1, int(part.max()) + 1):
+            inside = part == number
+            unseen = overall * _PART_SHADE[number]
+            gain[inside] = _part_gain(own.colour[inside], other.colour[inside], both[inside], unseen)
+    return np.clip(gain, *_GAIN)
+
+
+def _part_gain(
+    mine: Float[np.ndarray, "N 3"],
+    theirs: Float[np.ndarray, "N 3"],
+    both: Float[np.ndarray, "N 1"],
+    unseen: float,
+) -> Float[np.ndarray, " 3"]:
+    """One gain for a part that is no skin; `unseen` where hardly any of it is seen in both."""
+    if both.sum() < _PART_TEXELS:
+        return np.full(3, unseen)
+    return (both * mine).sum(0) / np.maximum((both * theirs).sum(0), 1e-6)
 
 
 def _seam_gain(

@@ -137,3 +137,21 @@ def test_the_command(photo_folder: Path, network: FaceEncoder, tmp_path: Path) -
     assert report["ratio"]["net"] == pytest.approx(means[0] / means[1])
     assert "NME covered / clean: net" in (tmp_path / "landmarks.md").read_text()
     assert main([*arguments, "--occlude", "veil", "--out", str(tmp_path)]) == 2
+
+
+def test_the_annotation_can_be_moved_and_networks_look_both_ways(
+    photo_folder: Path, network: FaceEncoder, tmp_path: Path
+) -> None:
+    save_encoder(network, tmp_path / "net.safetensors")
+    model = f"net={tmp_path / 'net.safetensors'}"
+    arguments = ["benchmark", "landmarks", "--images", str(photo_folder), "--limit", "4", "--model", model]
+
+    def measured(*options: str) -> dict:
+        assert main([*arguments, *options, "--out", str(tmp_path)]) == 0
+        return json.loads((tmp_path / "landmarks.json").read_text())
+
+    plain, moved, mirrored = measured(), measured("--shift", "40", "0"), measured("--mirrored")
+    assert (plain["shift"], moved["shift"], mirrored["mirrored"]) == ([0, 0], [40, 0], True)
+    # The crop follows the annotation, so the untrained network sees another one.
+    assert moved["summary"]["net"]["mean"] != pytest.approx(plain["summary"]["net"]["mean"], rel=1e-3)
+    assert mirrored["summary"]["net"]["mean"] != pytest.approx(plain["summary"]["net"]["mean"], rel=1e-4)

@@ -88,6 +88,16 @@ def test_the_run_folder(finished: Path) -> None:
     assert "apparent gender male" in (out / "summary.md").read_text()
 
 
+def test_networks_that_look_both_ways_are_others(benchmark: Callable, finished: Path, tmp_path: Path) -> None:
+    assert benchmark("--duplicates", "2", "--mirrored") == 0
+    runs = [json.loads((run / "settings.json").read_text()) for run in (finished, tmp_path / "run")]
+    assert runs[0]["twins"] == runs[1]["twins"]
+    assert runs[0]["models"]["second"] != runs[1]["models"]["second"]
+    before, now = (json.loads((r / "summary.json").read_text()) for r in (finished, tmp_path / "run"))
+    key = "second/occluded/nme"
+    assert now["groups"]["all"][key]["mean"] != before["groups"]["all"][key]["mean"]
+
+
 def test_the_documented_outsider_measures_like_the_network_it_runs(
     benchmark: Callable, networks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

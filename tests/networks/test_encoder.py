@@ -55,6 +55,12 @@ def test_an_untrained_network_starts_at_the_mean_face(encoder: FaceEncoder) -> N
     assert float(((code - mean) / scale).abs().max()) < 0.2
 
 
+def test_parameters_alone_are_those_of_the_whole(encoder: FaceEncoder) -> None:
+    image = torch.rand(2, 3, 112, 112)
+    with torch.no_grad():
+        assert torch.equal(encoder.parameters_of(image).to_code(DECA_236), encoder(image).code)
+
+
 def test_images_of_another_size_are_resized(encoder: FaceEncoder) -> None:
     image = torch.rand(1, 3, 64, 64)
     large = torch.nn.functional.interpolate(image, scale_factor=2, mode="nearest")

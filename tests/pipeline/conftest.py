@@ -136,7 +136,10 @@ def make(egg_head: HeadModel) -> Maker:
     """Build a reconstructor: boxes for the detector, options for the encoder."""
 
     def build(
-        *boxes: list[float], encoder: FaceEncoder | None = None, albedo: bool = True
+        *boxes: list[float],
+        encoder: FaceEncoder | None = None,
+        albedo: bool = True,
+        mirrored: bool = False,  # fixed answers are not those to a mirrored picture
     ) -> FaceReconstructor:
         return FaceReconstructor(
             encoder or FixedEncoder(),
@@ -144,6 +147,7 @@ def make(egg_head: HeadModel) -> Maker:
             "cpu",
             detector=ScriptedDetector(*boxes),
             albedo=GreyAlbedo() if albedo else None,
+            mirrored=mirrored,
         )
 
     return build

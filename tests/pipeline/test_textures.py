@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from occface_core.pipeline.textures import SeenTexture, complete_texture, light_gain
+from occface_core.pipeline.textures import Chart, SeenTexture, complete_texture, light_gain
 
 SIZE = 96
 RAMP = np.broadcast_to(np.linspace(0.3, 0.6, SIZE, dtype=np.float32)[None, :, None], (SIZE, SIZE, 3))
@@ -84,11 +84,48 @@ def test_what_one_side_hides_the_other_side_shows() -> None:
     freckled = np.full((SIZE, SIZE, 3), 0.5, np.float32)
     freckled[20:24, 10:14] = 0.3
     symmetric = np.ones((SIZE, SIZE), bool)
-    symmetric[60:] = False  # eyes, say, which lie in the texture as they like
-    texture = complete_texture(seen(slice(0, 48), freckled), np.full_like(RAMP, 0.5), symmetric=symmetric)
+    symmetric[60:] = False
+    chart = Chart(symmetric, np.zeros((SIZE, SIZE), np.uint8))
+    texture = complete_texture(seen(slice(0, 48), freckled), np.full_like(RAMP, 0.5), chart=chart)
     np.testing.assert_allclose(texture[:60], np.minimum(freckled, freckled[:, ::-1])[:60], atol=0.02)
     np.testing.assert_allclose(texture[60:, 48:], 0.5, atol=0.02)
     # In the light of the side it is on, as far as both sides are seen.
     lit = np.linspace(0.7, 0.3, SIZE, dtype=np.float32)[None, :, None] * np.ones_like(RAMP)
-    texture = complete_texture(seen(slice(0, 60), lit), np.full_like(RAMP, 0.5), symmetric=symmetric)
+    texture = complete_texture(seen(slice(0, 60), lit), np.full_like(RAMP, 0.5), chart=chart)
     assert abs(texture[30, 62, 0] - lit[30, 62, 0]) < 0.05
+
+
+def eyes_below(colour: np.ndarray, columns: slice) -> tuple[SeenTexture, Chart]:
+    """Skin above, two eyes in the lowest rows; only some columns are seen."""
+    part = np.zeros((SIZE, SIZE), np.uint8)
+    part[80:, 10:40] = part[80:, 56:86] = 1
+    return seen(columns, colour), Chart(np.zeros((SIZE, SIZE), bool), part)
+
+
+def test_eyes_take_no_colour_from_the_skin_beside_them() -> None:
+    albedo = np.full((SIZE, SIZE, 3), 0.8, np.float32)
+    albedo[:, :, 2] = 0.4  # the model's skin is too yellow; eyes are white
+    albedo[80:] = 0.7
+    photo = np.full((SIZE, SIZE, 3), 0.6, np.float32)
+    own, chart = eyes_below(photo, slice(42, 54))  # no eye is seen
+    texture = complete_texture(own, albedo, chart=chart)
+    eyes = texture[chart.part == 1]
+    assert np.ptp(eyes, axis=1).max() < 0.01  # still without a tint
+    assert 0.25 < eyes.mean() < 0.42  # in the photo's light and the lids' shade
+    skin = texture[10:60]
+    assert np.ptp(skin, axis=2).max() < 0.1  # skin does take the photo's colour
+    tinted = complete_texture(own, albedo)[chart.part == 1]
+    assert np.ptp(tinted, axis=1).max() > 0.1  # which the eyes had taken, were they not known
+
+
+def test_one_eye_tells_the_light_of_the_other() -> None:
+    albedo = np.full((SIZE, SIZE, 3), 0.8, np.float32)
+    photo = np.full((SIZE, SIZE, 3), 0.8, np.float32)
+    photo[80:] = np.array([0.5, 0.45, 0.4])
+    own, chart = eyes_below(photo, slice(0, 50))
+    texture = complete_texture(own, albedo, chart=chart)
+    np.testing.assert_allclose(texture[85, 60:80], np.broadcast_to([0.5, 0.45, 0.4], (20, 3)), atol=0.01)
+    # Other photos are brought to that light as well.
+    other = SeenTexture(np.full((SIZE, SIZE, 3), 0.8, np.float32), np.ones((SIZE, SIZE), np.float32))
+    gain = light_gain(own, other, chart.part)
+    np.testing.assert_allclose(gain[85, 60], np.array([0.5, 0.45, 0.4]) / 0.8, rtol=0.02)

@@ -30,7 +30,7 @@ class LearnerRecipe(Recipe):
         if self.teacher is None:
             raise ValueError(f"recipe {self.config.recipe} needs a teacher network")
         with torch.no_grad(), self.autocast():
-            return self.teacher(twin.clean).params
+            return self.teacher.parameters_of(twin.clean)
 
     def code_loss(self, out: EncoderOutput, target: FaceParameters, kind: str) -> Tensor:
         """Plain or variance-normalised mean squared error over the whole code."""

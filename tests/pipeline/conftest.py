@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from occface_core.errors import CheckpointError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
+from occface_core.pipeline import reconstructor
 from occface_core.pipeline.detection import Detection
 from occface_core.pipeline.reconstructor import FaceReconstructor
 
@@ -156,3 +160,28 @@ def make(egg_head: HeadModel) -> Maker:
 @pytest.fixture
 def photo(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, size=(180, 240, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def built(make: Maker, monkeypatch: pytest.MonkeyPatch) -> list[FaceReconstructor]:
+    """Let the command line build the made-up reconstructor; lists those that were built."""
+    made: list[FaceReconstructor] = []
+
+    def build(model: str, head: str, device: str, *, batch_size: int) -> FaceReconstructor:
+        if model == "broken":
+            raise CheckpointError("weights/broken.safetensors does not match its SHA-256; fetch it again")
+        made.append(make([80.0, 50.0, 150.0, 130.0]))
+        made[-1].model_name, made[-1].head_name = model, head
+        return made[-1]
+
+    monkeypatch.setattr(reconstructor, "FaceReconstructor", build)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path, photo: np.ndarray) -> Path:
+    path = tmp_path / "photos"
+    path.mkdir()
+    Image.fromarray(photo).save(path / "one.png")
+    Image.fromarray(photo[:, ::-1]).save(path / "two.jpg")
+    return path

@@ -111,7 +111,7 @@ def test_eyes_take_no_colour_from_the_skin_beside_them() -> None:
     texture = complete_texture(own, albedo, chart=chart)
     eyes = texture[chart.part == 1]
     assert np.ptp(eyes, axis=1).max() < 0.01  # still without a tint
-    assert 0.25 < eyes.mean() < 0.42  # in the photo's light and the lids' shade
+    assert 0.25 < eyes.mean() < 0.45  # in the photo's light and the lids' shade
     skin = texture[10:60]
     assert np.ptp(skin, axis=2).max() < 0.1  # skin does take the photo's colour
     tinted = complete_texture(own, albedo)[chart.part == 1]

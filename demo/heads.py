@@ -19,6 +19,7 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.pipeline.animation import MAX_JAW, parameters
 from occface_core.pipeline.reconstructor import Reconstruction
 from occface_core.rendering.rasterizer import interpolate, rasterize
+from occface_core.rendering.uv import sample_texture
 
 STUDENT_PANEL = 2
 AS_IT_IS = ("Teacher", "Teacher, the same", "Student")  # titles where nothing was put before the face
@@ -209,10 +210,8 @@ def completed_colours(
 def _sample(texture: Float[np.ndarray, "U U C"] | None, head: HeadModel) -> Float[np.ndarray, "V C"]:
     if texture is None or head.uv is None:
         return np.tile(PLAIN_SKIN, (head.n_vertices, 1))
-    uv, size = vertex_uv(head).numpy(), texture.shape[0]
-    columns = np.clip(uv[:, 0] * size, 0, size - 1).astype(int)
-    rows = np.clip((1 - uv[:, 1]) * size, 0, size - 1).astype(int)
-    return np.asarray(texture[rows, columns], np.float32)
+    picture = torch.from_numpy(np.asarray(texture, np.float32)).permute(2, 0, 1)[None]
+    return sample_texture(picture, vertex_uv(head).to(picture)[None, None])[0, :, 0].T.numpy()
 
 
 def overlay(

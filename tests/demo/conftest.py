@@ -67,9 +67,8 @@ def make_engine(*boxes: np.ndarray) -> Engine:
     def reconstructor(name: str) -> FaceReconstructor:
         head = HeadModel.load()
         detector = ScriptedDetector(*boxes)
-        return FaceReconstructor(
-            RuledEncoder(name, head), head, "cpu", detector=detector, albedo=GreyAlbedo()
-        )
+        network, albedo = RuledEncoder(name, head), GreyAlbedo()  # its answers do not turn with the picture
+        return FaceReconstructor(network, head, "cpu", detector=detector, albedo=albedo, mirrored=False)
 
     return Engine(reconstructor, lambda: ScriptedDetector(*boxes), HeadModel.load)
 

@@ -22,6 +22,7 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "occlusion": ("occface_core.evaluation.occlusion_cli", "clean and occluded twins by coverage and family"),
     "landmarks": ("occface_core.evaluation.landmarks_cli", "68-point error on annotated photos"),
     "aflw": ("occface_core.evaluation.aflw_cli", "68-point error on AFLW2000-3D by yaw"),
+    "sigma": ("occface_core.evaluation.calibration_cli", "how often errors lie within the predicted sigma"),
     "segmentation": ("occface_core.pipeline.segmentation_cli", "visible-face masks against given ones"),
     "views": ("occface_core.evaluation.views_cli", "depth and shape of rendered faces from several sides"),
     "people": ("occface_core.evaluation.people_cli", "agreement among several photos of one person"),

@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.batches import TwinSampler
+from occface_core.evaluation.twins import EvaluationTwins
 from occface_core.losses import region_rms_mm
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.regions import region_weight
-from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.mirrored import AnyEncoder
 
 ONE_SIGMA = 0.6827
 
@@ -30,12 +31,18 @@ def within_one_sigma(error_mm: Float[Tensor, "N R"], sigma_mm: Float[Tensor, "N 
     return (error_mm <= sigma_mm).float().mean(0)
 
 
+def correlation(error_mm: Float[Tensor, "N R"], sigma_mm: Float[Tensor, "N R"]) -> Float[Tensor, "R"]:
+    """Pearson's correlation of errors and sigmas, per region."""
+    error, sigma = ((x - x.mean(0)).double() for x in (error_mm, sigma_mm))
+    return ((error * sigma).sum(0) / (error.norm(dim=0) * sigma.norm(dim=0)).clamp(min=1e-12)).float()
+
+
 @torch.no_grad()
 def region_errors(
-    student: FaceEncoder,
-    teacher: FaceEncoder,
+    student: AnyEncoder,
+    teacher: AnyEncoder,
     head: HeadModel,
-    sampler: TwinSampler,
+    sampler: TwinSampler | EvaluationTwins,
     *,
     steps: Iterable[int] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
@@ -53,8 +60,6 @@ def region_errors(
         batch = sampler[step]
         out, goal = student(batch.occluded), teacher(batch.clean)
         assert out.log_sigma is not None, "the student has no uncertainty head"
-        errors.append(
-            region_rms_mm(head.neutral(out.params.betas), head.neutral(goal.params.betas), regions)
-        )
+        errors.append(region_rms_mm(head.neutral(out.params.betas), head.neutral(goal.params.betas), regions))
         sigmas.append(out.log_sigma.exp())
     return torch.cat(errors), torch.cat(sigmas)

@@ -83,9 +83,9 @@ def mirrored_vertices(head: HeadModel) -> tuple[Tensor, Bool[Tensor, "V"]]:
 
 
 def _solve(basis: Float[Tensor, "N K"], values: Float[Tensor, "N M"]) -> Float[Tensor, "K M"]:
-    """Coefficients that reproduce `values` best; a basis of components is far from singular."""
+    """Coefficients that reproduce `values` best; a direction that moves nothing gets none."""
     basis, values = basis.double(), values.double()
-    return torch.linalg.solve(basis.T @ basis, basis.T @ values).float()
+    return (torch.linalg.pinv(basis.T @ basis, hermitian=True) @ (basis.T @ values)).float()
 
 
 class MirroredEncoder(nn.Module):

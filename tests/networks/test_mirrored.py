@@ -127,6 +127,14 @@ def test_without_an_albedo_model_albedo_is_the_crops_own(head: HeadModel) -> Non
     assert not torch.equal(mean[:, DECA_236.slices["pose"]], code[:, DECA_236.slices["pose"]])
 
 
+def test_directions_that_move_nothing_are_no_obstacle(head: HeadModel) -> None:
+    stiff = copy.deepcopy(head)
+    stiff.expressiondirs.zero_()
+    matrix = CodeMirror(stiff).matrix
+    assert matrix.isfinite().all()
+    assert torch.allclose(matrix[:10, :10], CodeMirror(head).matrix[:10, :10], atol=1e-5)
+
+
 def test_a_crooked_head_has_no_mirror(head: HeadModel) -> None:
     crooked = copy.deepcopy(head)
     crooked.v_template = crooked.v_template + torch.tensor([0.01, 0.0, 0.0])

@@ -22,9 +22,11 @@ _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it i
 _SEAM_GAIN = (0.6, 1.6)
 _SIDE_GAIN = (0.88, 1.1)  # of one side of a face to the other: the nose, which both show, is no cheek
 _PART_TEXELS = 12  # texels of eyes, or of the mouth's inside, that tell what light is on them
-# Brightness beside the skin's, by part (skin, eyes, the mouth's inside), where nothing of the part is seen:
-# eyes lie in the shade of lids and lashes (upper quartile of 59 photos; the median, 0.55, looks asleep).
+# How much less light than skin an albedo's parts (skin, eyes, the mouth's inside) get where nothing of them
+# is seen: eyes lie in the shade of lids and lashes (upper quartile of 59 photos; the median, 0.55, looks
+# asleep). Photos show that shade themselves.
 _PART_SHADE = (1.0, 0.66, 1.0)
+_LIT = (1.0, 1.0, 1.0)
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SURE = 0.95  # weight from which on a texel may stand for its mirror image
 
@@ -90,7 +92,8 @@ def complete_texture(
         inner = fitted(_blurred(sure[..., None], _SEAMS[-1]), side)
         mirrored = SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1))
         photo = _over(photo, mirrored, part, limits=_SIDE_GAIN)
-    return _over(photo, SeenTexture(fitted(albedo, side), np.ones_like(own.weight)), part).colour
+    below = SeenTexture(fitted(albedo, side), np.ones_like(own.weight))
+    return _over(photo, below, part, shade=_PART_SHADE).colour
 
 
 def _mixed(
@@ -112,14 +115,16 @@ def _over(
     part: UInt8[np.ndarray, "U U"] | None = None,
     *,
     limits: tuple[float, float] = (0.0, np.inf),
+    shade: tuple[float, ...] = _LIT,
 ) -> SeenTexture:
     """A texture laid over another one, which is brought to its light and meets it without a seam.
 
     Args:
         photo: what lies above. below: what its gaps show.
         limits: of each gain, beside those for all textures.
+        shade: as in `light_gain`.
     """
-    gain = np.clip(light_gain(photo, below, part), *limits)
+    gain = np.clip(light_gain(photo, below, part, shade), *limits)
     filling = np.clip(below.colour * gain, 0, 1)
     both = np.minimum(photo.weight, below.weight)[..., None].astype(np.float32)
     if part is not None:
@@ -138,7 +143,10 @@ def _over(
 
 
 def light_gain(
-    own: SeenTexture, other: SeenTexture, part: UInt8[np.ndarray, "U U"] | None = None
+    own: SeenTexture,
+    other: SeenTexture,
+    part: UInt8[np.ndarray, "U U"] | None = None,
+    shade: tuple[float, ...] = _LIT,
 ) -> Float[np.ndarray, "U U 3"]:
     """What another picture's colours must be multiplied by to be in this one's light, smoothly.
 
@@ -147,6 +155,7 @@ def light_gain(
 
     Args:
         own: whose light. other: what is brought to it. part: as in `Chart`; None: all is skin.
+        shade: by part, how much less light than skin it gets where nothing of it is seen.
     """
     both = np.minimum(own.weight, other.weight)[..., None]
     skin = both if part is None else both * (part == 0)[..., None]
@@ -162,7 +171,7 @@ def light_gain(
         overall = float(sums[0] @ _GREY) / max(float(sums[1] @ _GREY), 1e-6)
         for number in range(1, int(part.max()) + 1):
             inside = part == number
-            unseen = overall * _PART_SHADE[number]
+            unseen = overall * shade[number]
             gain[inside] = _part_gain(own.colour[inside], other.colour[inside], both[inside], unseen)
     return np.clip(gain, *_GAIN)
 

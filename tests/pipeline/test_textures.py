@@ -129,3 +129,12 @@ def test_one_eye_tells_the_light_of_the_other() -> None:
     other = SeenTexture(np.full((SIZE, SIZE, 3), 0.8, np.float32), np.ones((SIZE, SIZE), np.float32))
     gain = light_gain(own, other, chart.part)
     np.testing.assert_allclose(gain[85, 60], np.array([0.5, 0.45, 0.4]) / 0.8, rtol=0.02)
+
+
+def test_another_photos_eyes_are_in_the_shade_already() -> None:
+    photo = np.full((SIZE, SIZE, 3), 0.6, np.float32)
+    photo[80:] = 0.4
+    own, chart = eyes_below(photo, slice(42, 54))
+    others = [seen(slice(0, SIZE), photo * 0.8)]
+    texture = complete_texture(own, np.full_like(photo, 0.8), others, chart=chart)
+    np.testing.assert_allclose(texture[chart.part == 1], 0.4, atol=0.01)

@@ -20,6 +20,14 @@ FINE = ("face", "eyes", "mouth_interior")
 FINEST = ("eye_region", "eyes", "lips", "brows")
 
 
+def colours_at(
+    texture: Float[np.ndarray, "U U C"], uv: Float[torch.Tensor, "W 2"]
+) -> Float[np.ndarray, "W C"]:
+    """A texture's values at texture coordinates, bilinear."""
+    image = torch.from_numpy(np.ascontiguousarray(texture, dtype=np.float32)).permute(2, 0, 1)[None]
+    return sample_texture(image, uv.to(image)[None, None])[0, :, 0].T.numpy()
+
+
 class Display:
     """The finer mesh of one head.
 
@@ -47,8 +55,7 @@ class Display:
         """Colours of a texture at every vertex; None for heads without a texture layout."""
         if self.uv is None:
             return None
-        image = torch.from_numpy(np.ascontiguousarray(texture, dtype=np.float32)).permute(2, 0, 1)[None]
-        return sample_texture(image, self.uv[None, None])[0, :, 0].T.numpy()
+        return colours_at(texture, self.uv)
 
 
 @lru_cache(maxsize=2)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from demo import figures
-from demo.display import Display, display_of
+from demo.display import Display, colours_at, display_of
 from demo.engine import Comparison
 from occface_core.geometry.mesh import vertex_normals
 from occface_core.morphable.albedo import vertex_uv
@@ -19,7 +19,6 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.pipeline.animation import MAX_JAW, parameters
 from occface_core.pipeline.reconstructor import Reconstruction
 from occface_core.rendering.rasterizer import interpolate, rasterize
-from occface_core.rendering.uv import sample_texture
 
 STUDENT_PANEL = 2
 AS_IT_IS = ("Teacher", "Teacher, the same", "Student")  # titles where nothing was put before the face
@@ -210,8 +209,7 @@ def completed_colours(
 def _sample(texture: Float[np.ndarray, "U U C"] | None, head: HeadModel) -> Float[np.ndarray, "V C"]:
     if texture is None or head.uv is None:
         return np.tile(PLAIN_SKIN, (head.n_vertices, 1))
-    picture = torch.from_numpy(np.asarray(texture, np.float32)).permute(2, 0, 1)[None]
-    return sample_texture(picture, vertex_uv(head).to(picture)[None, None])[0, :, 0].T.numpy()
+    return colours_at(texture, vertex_uv(head))
 
 
 def overlay(

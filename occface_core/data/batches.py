@@ -102,6 +102,12 @@ def jitter_matrix(rng: np.random.Generator, config: BatchConfig, pack_size: int)
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
+def still_matrix(size: int, pack_size: int) -> np.ndarray:
+    """2x3 affine from pack pixels to those of the standard crop, `size` pixels wide."""
+    still = BatchConfig(size=size, scale_jitter=0, shift_jitter=0, roll_jitter=0)
+    return jitter_matrix(np.random.default_rng(0), still, pack_size)
+
+
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Warp with pixel centres at +0.5 (OpenCV puts them at integers)."""
     shifted = matrix.copy()

@@ -76,16 +76,15 @@ def _measured(args: argparse.Namespace, student: "FaceEncoder") -> "list[tuple[T
     from occface_core.data.photos import load_photo_set
     from occface_core.evaluation.calibration import region_errors
     from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
-    from occface_core.morphable.albedo import AlbedoModel
     from occface_core.morphable.head_model import HeadModel
     from occface_core.networks.checkpoints import load_encoder
-    from occface_core.networks.mirrored import CodeMirror, MirroredEncoder
+    from occface_core.networks.mirrored import look_twice
 
     packed = cached_pack(load_photo_set(args.images, split=args.split), args.cache, limit=args.limit)
     if len(packed) < 4:
         raise ConfigError(f"{args.images}: {len(packed)} photos cannot be cut into two halves")
     head, teacher = HeadModel.load(), load_encoder(args.teacher, head="open")
-    both = MirroredEncoder(student, CodeMirror(head, AlbedoModel.load())).eval()  # as in `reconstruct`
+    both = look_twice({"student": student})["student"]  # as `reconstruct` does
     settings = TwinSettings(student.config.input_size, args.family, tuple(args.coverage), seed=args.seed)
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     result = []

@@ -1,4 +1,4 @@
-"""Command-line options for covers, shared by the benchmarks. Imports nothing heavy."""
+"""Command-line options for covers and for looking twice, shared by the benchmarks. Imports nothing heavy."""
 
 import argparse
 
@@ -15,6 +15,15 @@ def add_coverage(parser: argparse.ArgumentParser) -> None:
         default=COVERAGE,
         metavar=("LOW", "HIGH"),
         help=f"share of the face the covers hide (default {low} {high})",
+    )
+
+
+def add_mirrored(parser: argparse.ArgumentParser) -> None:
+    """`--mirrored`."""
+    parser.add_argument(
+        "--mirrored",
+        action="store_true",
+        help="let every network look at the mirror image too and average, as `reconstruct` does",
     )
 
 

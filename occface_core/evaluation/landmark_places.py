@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from occface_core.data.batches import BatchConfig, jitter_matrix, warp
+from occface_core.data.batches import still_matrix, warp
 from occface_core.data.landmarks import mirror_pairs
 from occface_core.data.packed import PackedPhotos
 from occface_core.errors import ConfigError
@@ -109,8 +109,7 @@ def measure(network: FaceEncoder, head: HeadModel, packed: PackedPhotos, rows: n
         packed: photos with MediaPipe's points. rows: which of them.
     """
     size = network.config.input_size
-    still = BatchConfig(size=size, scale_jitter=0, shift_jitter=0, roll_jitter=0)
-    matrix = jitter_matrix(np.random.default_rng(0), still, packed.size)
+    matrix = still_matrix(size, packed.size)
     parts = []
     for start in range(0, len(rows), 64):
         some = rows[start : start + 64]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from occface_core.evaluation.cover_options import add_annotated_covers
+from occface_core.evaluation.cover_options import add_annotated_covers, add_mirrored
 from occface_core.evaluation.metrics import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", action="append", help="NAME or NAME=FILE; repeat (default teacher, student)"
     )
-    parser.add_argument(
-        "--mirrored",
-        action="store_true",
-        help="let every network look at the mirror image too and average, as `reconstruct` does",
-    )
+    add_mirrored(parser)
     parser.add_argument("--limit", type=int, default=None, help="first N photos only")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N", help="photos at once (default 32)")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")
@@ -124,14 +120,12 @@ def robustness_lines(scores: "LandmarkScores") -> list[str]:
 
 def load_models(items: list[str] | None, mirrored: bool = False) -> "dict[str, AnyEncoder]":
     """Networks named on the command line as NAME or NAME=FILE; `mirrored` ones look at crops both ways."""
-    from occface_core.evaluation.occlusion_participants import load_networks
-    from occface_core.morphable.albedo import AlbedoModel
-    from occface_core.morphable.head_model import HeadModel
-    from occface_core.networks.mirrored import CodeMirror
+    from occface_core.networks.checkpoints import load_encoder
+    from occface_core.networks.mirrored import look_twice
 
     pairs = (item.partition("=") for item in items or ["teacher", "student"])
-    mirror = CodeMirror(HeadModel.load(), AlbedoModel.load()) if mirrored else None
-    return load_networks({name: source or name for name, _, source in pairs}, "cpu", mirror)
+    networks = {name: load_encoder(source or name) for name, _, source in pairs}
+    return look_twice(networks) if mirrored else dict(networks)
 
 
 def entry(values: np.ndarray) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from occface_core.errors import ConfigError
-from occface_core.evaluation.cover_options import add_coverage
+from occface_core.evaluation.cover_options import add_coverage, add_mirrored
 
 if TYPE_CHECKING:  # heavy; imported only when the benchmark runs
     from occface_core.evaluation.occlusion_participants import Participants
@@ -51,11 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=FILE]",
         help="network whose prediction on the clean photo is the reference of distances (default teacher)",
     )
-    add(
-        "--mirrored",
-        action="store_true",
-        help="let every network look at the mirror image too and average, as `reconstruct` does",
-    )
+    add_mirrored(parser)
     add("--family", default="random", help="occluder family or group (default random)")
     add_coverage(parser)
     add(
@@ -106,17 +102,14 @@ def _run(args: argparse.Namespace, threads: int) -> int:
 
     from occface_core.evaluation.occlusion_participants import gather, load_networks
     from occface_core.evaluation.twins_export import export_twins
-    from occface_core.morphable.albedo import AlbedoModel
     from occface_core.morphable.head_model import HeadModel
-    from occface_core.networks.mirrored import CodeMirror
 
     reference = next(iter(gather([args.reference])))
     sources = gather([args.reference, *(args.against or []), *(args.model or ["student"])])
     if args.export_twins:
         sources = {reference: sources[reference]}
-    head, device = HeadModel.load(), _device(args.device)
-    mirror = CodeMirror(head, AlbedoModel.load()).to(device) if args.mirrored else None
-    networks = load_networks(sources, device, mirror)
+    head = HeadModel.load()
+    networks = load_networks(sources, _device(args.device), mirrored=args.mirrored)
     if reference not in networks:
         raise ConfigError(f"--reference {args.reference} must be a network: it predicts the project's head")
     twins, left_out = _twins(args, head, args.size or networks[reference].config.input_size)

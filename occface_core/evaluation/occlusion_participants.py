@@ -15,7 +15,7 @@ from occface_core.evaluation.twins import EvaluationTwins
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import load_encoder
-from occface_core.networks.mirrored import AnyEncoder, CodeMirror, MirroredEncoder
+from occface_core.networks.mirrored import AnyEncoder, look_twice
 
 
 def parse_source(text: str) -> tuple[str, str]:
@@ -88,16 +88,12 @@ def gather(texts: Iterable[str]) -> dict[str, str]:
     return sources
 
 
-def load_networks(
-    sources: dict[str, str], device: str, mirror: CodeMirror | None = None
-) -> dict[str, AnyEncoder]:
-    """The networks among the sources; with a mirror they look at every picture both ways."""
+def load_networks(sources: dict[str, str], device: str, *, mirrored: bool = False) -> dict[str, AnyEncoder]:
+    """The networks among the sources; `mirrored` ones look at every picture both ways."""
     networks = {
         name: load_encoder(source, device) for name, source in sources.items() if not source.endswith(".npz")
     }
-    if mirror is None:
-        return dict(networks)
-    return {name: MirroredEncoder(network, mirror).eval() for name, network in networks.items()}
+    return look_twice(networks, device) if mirrored else dict(networks)
 
 
 def _state_digest(model: AnyEncoder) -> str:

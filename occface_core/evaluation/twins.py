@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.data.batches import BatchConfig, TwinBatch, jitter_matrix, number_people, uncovered, warp
+from occface_core.data.batches import TwinBatch, number_people, still_matrix, uncovered, warp
 from occface_core.data.packed import PackedPhotos
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
@@ -114,8 +114,7 @@ class EvaluationTwins:
         self.packed, self.settings, self.batch_size = packed, settings, batch_size
         self.mean_points = mean_points
         self._person, _ = number_people(packed.identities)
-        still = BatchConfig(size=settings.size, scale_jitter=0, shift_jitter=0, roll_jitter=0)
-        self._matrix = jitter_matrix(np.random.default_rng(0), still, packed.size)
+        self._matrix = still_matrix(settings.size, packed.size)
         moved = packed.points[:, :468] @ self._matrix[:, :2].T + self._matrix[:, 2]
         self.points: Float[Tensor, "N 468 2"] = torch.from_numpy(moved.astype(np.float32))
 

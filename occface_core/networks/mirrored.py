@@ -6,6 +6,8 @@ its error alone, so their mean is closer to the truth than either, and nothing h
 (BENCHMARKS.md has what it brings).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -123,3 +125,9 @@ class MirroredEncoder(nn.Module):
 
 
 AnyEncoder = FaceEncoder | MirroredEncoder
+
+
+def look_twice(networks: Mapping[str, FaceEncoder], device: str = "cpu") -> dict[str, AnyEncoder]:
+    """Networks of the shipped head, looking at every crop and its mirror image."""
+    mirror = CodeMirror(HeadModel.load(), AlbedoModel.load()).to(device)
+    return {name: MirroredEncoder(network, mirror).eval() for name, network in networks.items()}

@@ -24,6 +24,11 @@ def head() -> HeadModel:
     return HeadModel.load()
 
 
+@pytest.fixture(scope="module")
+def pairs(head: HeadModel) -> torch.Tensor:
+    return torch.as_tensor(mirror_pairs(head.landmarks(head.v_template[None], "468")[0].numpy()))
+
+
 def heads(count: int) -> FaceParameters:
     """Heads of different people, turned up to about 25 degrees."""
     mean, scale = default_code_statistics()
@@ -62,29 +67,26 @@ def a_mistake(head: HeadModel) -> torch.Tensor:
     return moves
 
 
-def test_a_known_mistake_is_found(head: HeadModel) -> None:
+def test_a_known_mistake_is_found(head: HeadModel, pairs: torch.Tensor) -> None:
     params, moves = heads(96), a_mistake(head)
     misses = misses_of(params, head, shifted(head, params, moves))
-    pairs = torch.as_tensor(mirror_pairs(head.landmarks(head.v_template[None], "468")[0].numpy()))
     found = surface_moves(misses, normals_of(head), pairs)
     assert (found - moves).norm(dim=-1).max() < 4e-4  # metres
     assert misses.nme(found) < 0.1 * misses.nme(torch.zeros_like(found))
 
 
-def test_photos_that_miss_everything_are_outvoted(head: HeadModel) -> None:
+def test_photos_that_miss_everything_are_outvoted(head: HeadModel, pairs: torch.Tensor) -> None:
     params, moves = heads(96), a_mistake(head)
     points = shifted(head, params, moves)
     points[::10] += 0.2
-    pairs = torch.as_tensor(mirror_pairs(head.landmarks(head.v_template[None], "468")[0].numpy()))
     found = surface_moves(misses_of(params, head, points), normals_of(head), pairs)
     assert (found - moves).norm(dim=-1).mean() < 4e-4
 
 
-def test_what_lies_off_the_surface_is_left_alone(head: HeadModel) -> None:
+def test_what_lies_off_the_surface_is_left_alone(head: HeadModel, pairs: torch.Tensor) -> None:
     params = heads(64)
     deep = torch.zeros(468, 3)
     deep[4] = 0.01 * normals_of(head)[4]  # a longer nose: no other place on this one
-    pairs = torch.as_tensor(mirror_pairs(head.landmarks(head.v_template[None], "468")[0].numpy()))
     found = surface_moves(misses_of(params, head, shifted(head, params, deep)), normals_of(head), pairs)
     assert (found[4] @ normals_of(head)[4]).abs() < 0.002
 

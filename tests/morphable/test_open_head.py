@@ -232,7 +232,10 @@ def test_same_topology_and_scale_as_the_reference(open_head: HeadModel, shared_d
         same = {tuple(sorted(face)) for face in reference["f"].tolist()}
     assert labels == list(open_head.expression_names)
     assert {tuple(sorted(face)) for face in open_head.faces.tolist()} == same
-    assert (open_head.v_template - template).norm(dim=1).mean() < 0.002
+    gap = open_head.v_template - template
+    assert gap[:, :2].norm(dim=1).mean() < 0.002
+    # The reference is MakeHuman's mean as it is; the shipped one is as deep as photos have it.
+    assert gap[:, 2].abs().mean() < 0.003
     assert (open_head.landmarks(open_head.v_template[None], "now7")[0] - seven).norm(dim=1).max() < 0.008
 
 

@@ -1,4 +1,4 @@
-"""`python -m occface_core assets`: import FLAME; build, list and verify the shipped files."""
+"""`python -m occface_core assets`: import FLAME; average networks; build, list and verify shipped files."""
 
 import argparse
 import sys
@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("albedo/albedo.safetensors"),
         help="default %(default)s",
     )
+    mean = commands.add_parser("average", help="the mean of several networks that come from one start")
+    mean.add_argument("networks", nargs="+", metavar="NETWORK", help="shipped names or .safetensors files")
+    mean.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors file to write")
     commands.add_parser("list", help="what is shipped: version, size, licence, how it was made")
     commands.add_parser("verify", help="check every shipped file against its size and SHA-256")
 
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         "import-flame": _import_flame,
         "build-head": _build_head,
         "build-albedo": _build_albedo,
+        "average": _average,
         "list": _list,
         "verify": _verify,
     }
@@ -108,6 +112,22 @@ def _build_albedo(args: argparse.Namespace) -> int:
     source = [] if args.source is None else ["--source", args.source]
     build_albedo.main([*photos, *source, "--max-photos", str(args.max_photos), "--out", str(out)])
     _say(f"wrote {out}")
+    return 0
+
+
+def _average(args: argparse.Namespace) -> int:
+    from occface_core.errors import ConfigError
+    from occface_core.networks.averaging import average_encoders
+    from occface_core.networks.checkpoints import load_encoder, save_encoder
+
+    if args.out.suffix != ".safetensors":
+        raise ConfigError(f"--out {args.out}: networks are stored as .safetensors")
+    mean = average_encoders({name: load_encoder(name) for name in args.networks})
+    metadata = {"mean_of": ", ".join(args.networks)}
+    for file in save_encoder(mean, args.out, metadata=metadata, half=False):
+        _say(f"wrote {file}")
+    if mean.config.sigma_regions:
+        _say("its uncertainty is no longer calibrated: `benchmark sigma --write` sets it right")
     return 0
 
 

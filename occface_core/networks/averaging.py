@@ -1,0 +1,48 @@
+"""The mean of several networks' weights: better than each where they come from one start.
+
+Runs that leave one network with different seeds stay in one valley of the loss, whose middle is lower
+(Wortsman et al., "Model soups", ICML 2022). docs/networks.md says what it brought the shipped student.
+"""
+
+from collections.abc import Mapping
+
+import torch
+
+from occface_core.errors import CheckpointError, ConfigError
+from occface_core.networks.encoder import FaceEncoder
+
+
+def average_encoders(networks: Mapping[str, FaceEncoder]) -> FaceEncoder:
+    """A network whose tensors are the means of the others'; counters are the first one's.
+
+    The scale of the uncertainty is averaged as well, but what it should be only a measurement tells
+    (`benchmark sigma`).
+
+    Args:
+        networks: name -> network, two or more of one configuration. Names are for messages.
+
+    Raises:
+        ConfigError: fewer than two networks.
+        CheckpointError: two of them are built differently; the message names both and the first difference.
+    """
+    if len(networks) < 2:
+        raise ConfigError(f"{len(networks)} network to average; give at least two")
+    (first_name, first), *others = networks.items()
+    for name, other in others:
+        for key, value in first.config.to_dict().items():
+            if other.config.to_dict()[key] != value:
+                raise CheckpointError(
+                    f"{first_name} and {name} cannot be averaged: {key} is {value!r} in one and "
+                    f"{other.config.to_dict()[key]!r} in the other"
+                )
+    states = [network.state_dict() for network in networks.values()]
+    mean = FaceEncoder(first.config, expression_bounds=first.expression_bounds)
+    mean.load_state_dict(
+        {
+            name: torch.stack([state[name].float() for state in states]).mean(0)
+            if value.is_floating_point()
+            else value
+            for name, value in states[0].items()
+        }
+    )
+    return mean.eval()

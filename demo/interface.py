@@ -184,7 +184,9 @@ def _student_tools() -> dict[str, Any]:
     sliders = {}
     with gr.Accordion("Move the student's face", open=False), gr.Row():
         for name, label in SLIDERS.items():
-            sliders[name] = gr.Slider(0, 1, value=0, step=0.05, label=label, min_width=150)
+            sliders[name] = gr.Slider(
+                0, 1, value=0, step=0.05, label=label, min_width=150, elem_id=f"of-move-{name}"
+            )
     gr.HTML("<p>Take the student's head with you:</p>", elem_classes="of-step")
     with gr.Row():
         downloads = [
@@ -266,3 +268,7 @@ def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
             show_progress="hidden",
             api_visibility="private",
         )
+    # The viewer's own buttons end a face that was made with the sliders.
+    parts["viewer"].clear(
+        lambda: [0.0] * len(sliders), None, sliders, show_progress="hidden", api_visibility="private"
+    )

@@ -1,4 +1,5 @@
-// Three linked 3D heads. Runs once when the viewer appears; Gradio provides `element`, `props` and `watch`.
+// Three linked 3D heads. Runs once when the viewer appears; Gradio provides `element`, `props`,
+// `watch` and `trigger`.
 //
 // The plots are created once and only ever updated (Plotly.react on the same nodes). A plot that is made anew
 // for each result keeps its WebGL context, and browsers drop the oldest context after a handful of them.
@@ -168,7 +169,10 @@ for (const group of element.querySelectorAll("[data-group]")) {
     const button = event.target.closest("button");
     if (!button) return;
     press(group.dataset.group, button.dataset.value);
-    if (group.dataset.group === "view") state.moved.clear();
+    if (group.dataset.group === "view" && state.moved.size) {
+      state.moved.clear();
+      trigger("clear"); // the server sets the sliders back, which say otherwise
+    }
     draw();
   });
 }

@@ -34,6 +34,10 @@ CAMERAS = """() => [...document.querySelectorAll('#of-viewer .of-plot')]
     .map(plot => Object.values(plot._fullLayout.scene._scene.getCamera().eye))"""
 NO_RESULTS = """() => !document.querySelector('#of-overlay img') &&
     document.querySelector('#of-viewer [data-state=message]') && document.querySelector('#of-obj').disabled"""
+# Lowest skin before the neck: the chin.
+CHIN = """() => { const { x, y, z } = document.querySelectorAll('#of-viewer .of-plot')[2].data[0];
+    let low = 1; for (let i = 0; i < x.length; i += 1)
+        if (Math.abs(x[i]) < 0.01 && z[i] > 0.03) low = Math.min(low, y[i]); return low; }"""
 REPEATS = 6  # browsers drop the oldest context after a handful when contexts leak
 
 
@@ -82,6 +86,22 @@ def test_cover_reconstruct_and_turn(page: "sync_api.Page", address: str) -> None
     assert first == pytest.approx(third, abs=1e-3)
     assert abs(first[0] - 0.36) > 0.05
     assert outside == []
+
+
+def test_neutral_ends_a_face_made_with_the_sliders(page: "sync_api.Page") -> None:
+    page.get_by_text("Move the student's face").click()
+    jaw = page.locator("#of-move-jaw input[type=number]")
+    jaw.fill("0.8")
+    with page.expect_response(lambda response: "queue/join" in response.url):
+        page.keyboard.press("Tab")
+    page.wait_for_timeout(1500)
+    moved = page.evaluate(CHIN)
+    page.click("#of-viewer [data-group=view] [data-value=neutral]")
+    page.wait_for_function(
+        "() => document.querySelector('#of-move-jaw input[type=number]').value === '0'", timeout=WAIT
+    )
+    assert page.evaluate(CHIN) > moved + 0.005  # metres; the chin is up again
+    page.click("#of-viewer [data-group=view] [data-value=photo]")
 
 
 def test_another_photo_or_none_clears_the_results(page: "sync_api.Page") -> None:

@@ -1,8 +1,8 @@
 """A mean face as 468 points, the frame in which occluders are designed: the open head's.
 
 Metres, x to the subject's left, y up, z out of the face; the origin lies between the ears at nose height.
-Landmarks to think with (x, y, z in cm): nose tip (0, -1.3, 6.6), eyes (+-3.2, 3.0, 3.9), chin (0, -8.5, 2.9),
-ears (+-8.5, 0.5, -6), forehead (0, 8.1, 4.2), crown y = 14.6.
+Landmarks to think with (x, y, z in cm): nose tip (0, -0.7, 7.1), eyes (+-3.1, 2.8, 3.5), chin (0, -8.8, 3.3),
+ears (+-8.5, 0.5, -6), forehead (0, 8.6, 4.5), crown y = 14.6.
 """
 
 from functools import lru_cache

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from occface_core.data.landmarks import mirror_pairs
-from occface_core.evaluation.landmark_places import SOFT, Misses, measure
+from occface_core.evaluation.landmark_places import SOFT, Misses, add_photo_options, drawn_photos, measure
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.open_head_depth import read_depth_file, write_depth_file
 
@@ -34,9 +34,8 @@ def pose_motions(turn: Float[Tensor, "N 2 3"], points: Float[Tensor, "K 3"]) -> 
     """What small changes of rotation, size and place do to each point in the photo."""
     x, y, z = (points - points.mean(0)).unbind(-1)
     none = torch.zeros_like(x)
-    turns = torch.stack([none, -z, y, z, none, -x, -y, x, none], dim=-1).unflatten(
-        -1, (3, 3)
-    )  # (K, axis, xyz)
+    # (K, axis, xyz)
+    turns = torch.stack([none, -z, y, z, none, -x, -y, x, none], dim=-1).unflatten(-1, (3, 3))
     moved = torch.einsum("nij,kaj->nkia", turn, turns)
     size = torch.einsum("nij,kj->nki", turn, points - points.mean(0))[..., None]
     places = torch.eye(2).to(turn).expand(*moved.shape[:2], 2, 2)
@@ -92,28 +91,19 @@ def left_over(misses: Misses, points: Float[Tensor, "K 3"], deeper: Float[Tensor
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line: measure depths, and write them (added to those of the head they were measured on)."""
-    from occface_core.data.packed import cached_pack
-    from occface_core.data.photos import load_photo_set
-    from occface_core.errors import ConfigError
     from occface_core.networks.checkpoints import load_encoder
     from occface_core.networks.mirrored import look_twice
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    add = parser.add_argument
-    add("--images", type=Path, required=True, help="photos with MediaPipe's points (docs/data.md)")
-    add("--split", default="train", help="shard prefix or sub-folder (default train)")
-    add("--photos", type=int, default=4096, help="how many, drawn at random (default 4096)")
-    add("--model", default="student", help="network that places the heads (default student)")
-    add("--cache", type=Path, default=Path("runs/cache"))
-    add("--out", type=Path, required=True, help="JSON file to write; if it is there, found depths are added")
+    add_photo_options(parser)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="JSON file to write; if it is there, found depths are added"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    packed = cached_pack(load_photo_set(options.images, split=options.split), options.cache)
-    count = min(options.photos, len(packed))
-    if count < 8:
-        raise ConfigError(f"--photos {options.photos}: {count} photos say too little; give at least 8")
+    packed, rows = drawn_photos(options)
+    count = len(rows)
     before = read_depth_file(options.out) if options.out.exists() else np.zeros(468)
-    rows = np.random.default_rng(0).choice(len(packed), count, replace=False)
     head, network = HeadModel.load(), load_encoder(options.model, head="open").eval()
     misses = measure(look_twice({options.model: network})[options.model], head, packed, rows)
     points = head.landmarks(head.v_template[None], "468")[0]

@@ -149,28 +149,45 @@ def moved_places(
     return ids, weights, torch.from_numpy(after - before).float()
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Command line: move the points of a landmark file, and write it anew."""
-    from occface_core.data.packed import cached_pack
-    from occface_core.data.photos import load_photo_set
-    from occface_core.networks.checkpoints import load_encoder
-
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def add_photo_options(parser: argparse.ArgumentParser) -> None:
+    """Which photos, and the network that places heads in them."""
     add = parser.add_argument
     add("--images", type=Path, required=True, help="photos with MediaPipe's points (docs/data.md)")
     add("--split", default="train", help="shard prefix or sub-folder (default train)")
     add("--photos", type=int, default=4096, help="how many, drawn at random (default 4096)")
     add("--model", default="student", help="network that places the heads (default student)")
-    add("--places", type=Path, help="landmark file of the shipped head (default: OUT)")
     add("--cache", type=Path, default=Path("runs/cache"))
-    add("--out", type=Path, required=True, help="JSON file to write")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+
+
+def drawn_photos(options: argparse.Namespace) -> tuple[PackedPhotos, np.ndarray]:
+    """The photos that `add_photo_options` names, and the rows that were drawn.
+
+    Raises:
+        ConfigError: too few of them.
+    """
+    from occface_core.data.packed import cached_pack
+    from occface_core.data.photos import load_photo_set
+
     packed = cached_pack(load_photo_set(options.images, split=options.split), options.cache)
     count = min(options.photos, len(packed))
     if count < 8:
         raise ConfigError(f"--photos {options.photos}: {count} photos say too little; give at least 8")
-    rows = np.random.default_rng(0).choice(len(packed), count, replace=False)
+    return packed, np.random.default_rng(0).choice(len(packed), count, replace=False)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line: move the points of a landmark file, and write it anew."""
+    from occface_core.networks.checkpoints import load_encoder
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    add_photo_options(parser)
+    add = parser.add_argument
+    add("--places", type=Path, help="landmark file of the shipped head (default: OUT)")
+    add("--out", type=Path, required=True, help="JSON file to write")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    packed, rows = drawn_photos(options)
+    count = len(rows)
     head, network = HeadModel.load(), load_encoder(options.model, head="open").eval()
     misses, known = measure(network, head, packed, rows), count * 3 // 4
     places = options.places or options.out

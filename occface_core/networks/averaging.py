@@ -28,12 +28,13 @@ def average_encoders(networks: Mapping[str, FaceEncoder]) -> FaceEncoder:
     if len(networks) < 2:
         raise ConfigError(f"{len(networks)} network to average; give at least two")
     (first_name, first), *others = networks.items()
+    config = first.config.to_dict()
     for name, other in others:
-        for key, value in first.config.to_dict().items():
-            if other.config.to_dict()[key] != value:
+        for key, theirs in other.config.to_dict().items():
+            if theirs != config[key]:
                 raise CheckpointError(
-                    f"{first_name} and {name} cannot be averaged: {key} is {value!r} in one and "
-                    f"{other.config.to_dict()[key]!r} in the other"
+                    f"{first_name} and {name} cannot be averaged: {key} is {config[key]!r} in one and "
+                    f"{theirs!r} in the other"
                 )
     states = [network.state_dict() for network in networks.values()]
     mean = FaceEncoder(first.config, expression_bounds=first.expression_bounds)

@@ -42,7 +42,7 @@ class TrainConfig:
             the photos say who is who.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
             estimates its identities must agree with (empty: consistency among duplicates alone).
-        focus_cycle: steps of one EM cycle; its first half trains the segmenter.
+        focus_cycle: steps of one EM cycle; its first quarter trains the segmenter.
         views: photographs of each rendered face in a multiview batch.
         occluders: "painted": one by one in the loading processes; "batched": all at once on the training
             device, for GPUs that the loading processes cannot feed. Same families, other pixels.

@@ -18,6 +18,7 @@ from occface_core.distillation.priors import photo_prior, points_to_find, render
 from occface_core.distillation.recipes import RECIPE_CLASSES
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
 from occface_core.distillation.sheets import SampleSheet, sheet_faces
+from occface_core.distillation.state import read_state
 from occface_core.distillation.terms import TERMS
 from occface_core.distillation.trainer import Trainer, model_path
 from occface_core.errors import CheckpointError
@@ -141,6 +142,7 @@ def run_training(config: TrainConfig) -> dict:
     Raises:
         ConfigError, DataError, CheckpointError: before any step is taken, when something does not fit.
     """
+    state = read_state(config)  # before anything slow: a run of other settings is refused at once
     torch.manual_seed(config.seed)
     fabric = make_fabric(config)
     scene = Scene(HeadModel.load(), AlbedoModel.load(), fabric.device)
@@ -163,7 +165,8 @@ def run_training(config: TrainConfig) -> dict:
     trainer = Trainer(
         config, fabric, scene, model, teacher=teacher, damior=damior, sampler=sampler, sheet=sheet
     )
-    resumed = trainer.resume()
+    resumed = trainer.resume(state)
+    del state  # as large as network and optimizer together
     trainer.train()
     metrics = summary(trainer, resumed, packed)
     if fabric.is_global_zero:

@@ -4,6 +4,7 @@ import json
 import pickle
 import zipfile
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,23 +14,15 @@ from occface_core.distillation.config import TrainConfig
 from occface_core.errors import CheckpointError
 
 STATE_FILE = "state.ckpt"
-# What a run may not change between a stop and a resume; budget and logging may.
-FIXED = (
-    "recipe",
-    "backbone",
-    "input_size",
-    "mask_size",
-    "batch_size",
-    "seed",
-    "synthetic_share",
-    "code_loss",
-    "loss_weights",
-    "local_channels",
-    "mask_detail",
-    "mask_edges",
-    "evidence_blocks",
-    "person_share",
+# What a run may change between a stop and a resume: its budget, what it writes when, and where it runs.
+# Every other setting says what is learned from what, and would make one run of two.
+FREE = frozenset(
+    [
+        *("out", "minutes", "steps", "cache", "workers", "precision", "device", "devices", "dev_split"),
+        *("checkpoint_minutes", "sheet_minutes", "sheet_faces", "log_every"),
+    ]
 )
+PATHS = ("photos", "hidden")  # the same folder may be written in several ways
 # What a state lacks that was written before the setting existed, where today's default would be wrong.
 _BEFORE: dict[str, Any] = {
     "local_channels": 0,
@@ -71,15 +64,24 @@ def read_state(config: TrainConfig) -> dict[str, Any] | None:
         stored = json.loads(state["config"])
     except damaged as error:
         raise CheckpointError(f"{path}: cannot be resumed ({error}); delete it to start over") from error
-    own, defaults = config.to_dict(), {f.name: f.default for f in fields(config)}
-    for key in FIXED:
-        then = stored.get(key, _BEFORE.get(key, defaults.get(key)))
-        if then != own[key]:
-            raise CheckpointError(
-                f"{path} belongs to a run with {key} {then!r}, this one has {own[key]!r}; "
-                "choose another --out"
-            )
+    _refuse_changes(path, stored, config)
     return state
+
+
+def _refuse_changes(path: Path, stored: dict[str, Any], config: TrainConfig) -> None:
+    own = json.loads(json.dumps(config.to_dict()))  # lists for tuples, as they were stored
+    for field in fields(config):
+        key = field.name
+        if key in FREE:
+            continue
+        before = list(field.default) if isinstance(field.default, tuple) else field.default
+        then, now = stored.get(key, _BEFORE.get(key, before)), own[key]
+        if key in PATHS:
+            then, now = (None if p is None else str(Path(p).resolve()) for p in (then, now))
+        if then != now:
+            raise CheckpointError(
+                f"{path} belongs to a run with {key} {then!r}, this one has {now!r}; choose another --out"
+            )
 
 
 def restore(

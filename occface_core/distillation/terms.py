@@ -21,7 +21,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "learner": ("code", "mask"),
     "damior": _DAMIOR,
     "diamor": (*_DAMIOR, "agree_shape", "agree_albedo", "damior_shape"),
-    "focus": (*_FITTING, "e_neighbour", "e_perceptual", "e_area", "e_preserve", "e_binary"),
+    "focus": (*_FITTING, "e_unexplained", "e_area", "e_preserve", "e_binary"),
     "multiview": (*_FITTING, "prior_sides", "view_pixels", "view_depth", "view_epipolar"),
 }
 

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.fabric import Fabric
@@ -23,7 +24,7 @@ from occface_core.distillation.parts import Tensors, freeze_but
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe
 from occface_core.distillation.scene import Scene
 from occface_core.distillation.sheets import SampleSheet
-from occface_core.distillation.state import read_state, restore, write_state
+from occface_core.distillation.state import restore, write_state
 from occface_core.errors import ConfigError
 from occface_core.networks.checkpoints import save_encoder
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
@@ -253,13 +254,12 @@ class Trainer:
             )
         self.fabric.barrier()
 
-    def resume(self) -> bool:
-        """Continue from the run folder's state if there is one; every process reads it.
+    def resume(self, state: dict[str, Any] | None) -> bool:
+        """Continue from a state of `read_state`; whether there was one.
 
         Raises:
-            CheckpointError: the state is damaged or belongs to another recipe, backbone or head.
+            CheckpointError: the state does not fit the network.
         """
-        state = read_state(self.config)
         if state is None:
             self.curves.resume(0)  # a run killed before its first state left rows that come once more
             return False

@@ -26,14 +26,25 @@ def neighbour_distance(
     return squared.amin(1, keepdim=True).add(1e-8).sqrt()
 
 
-def perceptual_distance(
-    photo: list[Tensor], render: list[Tensor], size: tuple[int, int]
+def colour_distance(
+    image: Float[Tensor, "B 3 H W"], render: Float[Tensor, "B 3 H W"], radius: int = 2
 ) -> Float[Tensor, "B 1 H W"]:
-    """1 - cosine between a network's maps of photo and rendering, averaged over the maps, at `size`.
+    """The larger of `neighbour_distance` from rendering to photo and from photo to rendering.
+
+    A thin stripe over the face leaves skin beside itself, so every rendered pixel finds a match; the stripe's
+    own pixels find none in the rendering.
+    """
+    return torch.maximum(neighbour_distance(image, render, radius), neighbour_distance(render, image, radius))
+
+
+def perceptual_distances(
+    photo: list[Tensor], render: list[Tensor], size: tuple[int, int]
+) -> list[Float[Tensor, "B 1 H W"]]:
+    """1 - cosine between a network's maps of photo and rendering, each map's at `size`.
 
     Colour cannot tell a hand from a cheek, nor stripes from shading; what lies around a pixel can.
     """
-    distances = [
+    return [
         F.interpolate(
             1 - F.cosine_similarity(a.float(), b.float(), dim=1)[:, None],
             size=size,
@@ -42,7 +53,6 @@ def perceptual_distance(
         )
         for a, b in zip(photo, render, strict=True)
     ]
-    return torch.stack(distances).mean(0)
 
 
 def visible_distance_loss(

@@ -117,7 +117,17 @@ def test_faces_covered_on_the_device_are_the_same_after_a_stop(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"recipe": "focus"}, {"backbone": "resnet18"}, {"batch_size": 6}, {"seed": 9}, {"input_size": 96}],
+    [
+        {"recipe": "focus"},
+        {"backbone": "resnet18"},
+        {"batch_size": 6},
+        {"seed": 9},
+        {"input_size": 96},
+        {"photos": Path("other-faces").resolve()},
+        {"teacher": "another"},
+        {"occluder_family": "hand"},
+        {"learning_rate": 0.5},
+    ],
 )
 def test_a_run_of_other_settings_is_not_resumed(config: TrainConfig, changes: dict) -> None:
     config.out.mkdir()

@@ -5,9 +5,10 @@ import torch
 
 from occface_core.losses.segmentation import (
     binary_loss,
+    colour_distance,
     hidden_area_loss,
     neighbour_distance,
-    perceptual_distance,
+    perceptual_distances,
     preserve_loss,
     visible_distance_loss,
 )
@@ -67,12 +68,25 @@ def test_minimising_the_terms_hides_exactly_what_is_not_explained() -> None:
     assert not bool(visible[..., 4:].any())
 
 
-def test_perceptual_distance_is_where_the_maps_differ(generator: torch.Generator) -> None:
+def test_a_thin_stripe_is_no_skin_though_skin_lies_beside_it() -> None:
+    render = torch.full((1, 3, 24, 24), 0.5)
+    image = render.clone()
+    image[..., 10:12] = 1.0
+    assert float(neighbour_distance(image, render)[..., 10:12].max()) < 1e-3
+    torch.testing.assert_close(
+        colour_distance(image, render)[..., 10:12], torch.full((1, 1, 24, 2), 0.75**0.5)
+    )
+    assert float(colour_distance(image, render)[..., :8].max()) < 1e-3
+
+
+def test_perceptual_distances_are_where_the_maps_differ(generator: torch.Generator) -> None:
     maps = [torch.randn(1, 4, 8, 8, generator=generator), torch.randn(1, 6, 4, 4, generator=generator)]
     other = [maps[0].clone(), maps[1].clone()]
     other[0][..., :4] *= -1  # opposite on the left: 1 - cos = 2
-    distance = perceptual_distance([m.bfloat16() for m in maps], [m.bfloat16() for m in other], (32, 32))
-    assert distance.shape == (1, 1, 32, 32)
-    torch.testing.assert_close(distance[..., :12], torch.ones(1, 1, 32, 12), atol=0.01, rtol=0)
-    torch.testing.assert_close(distance[..., 20:], torch.zeros(1, 1, 32, 12), atol=0.01, rtol=0)
-    torch.testing.assert_close(distance, perceptual_distance(other, maps, (32, 32)), atol=0.01, rtol=0)
+    fine, coarse = perceptual_distances([m.bfloat16() for m in maps], [m.bfloat16() for m in other], (32, 32))
+    assert fine.shape == coarse.shape == (1, 1, 32, 32)
+    torch.testing.assert_close(fine[..., :12], torch.full((1, 1, 32, 12), 2.0), atol=0.01, rtol=0)
+    torch.testing.assert_close(fine[..., 20:], torch.zeros(1, 1, 32, 12), atol=0.01, rtol=0)
+    torch.testing.assert_close(coarse, torch.zeros(1, 1, 32, 32), atol=0.01, rtol=0)
+    swapped = perceptual_distances(other, maps, (32, 32))
+    torch.testing.assert_close(fine, swapped[0], atol=0.01, rtol=0)

@@ -1,13 +1,16 @@
 """focus: segmentation and reconstruction learned together without occlusion labels (Li et al., CVPR 2023).
 
 EM alternation. E-step: the segmenter learns where the photo shows what the face model explains, the
-encoder stands still. M-step: the encoder fits the photo there only, the segmenter stands still, and the
-encoder's own mask head copies the segmenter so that one network can be shipped. Photos carry occluders of
-any kind; their masks are never read. What the model explains is judged by colour and by the maps of the
-teacher, which was trained on uncovered faces alone.
+encoder stands still. M-step: the encoder fits the photo there only, the segmenter stands still; the encoder's
+own mask head learns what the model explains, so that one network can be shipped. Photos carry occluders of
+any kind; their masks are never read. What the model explains is judged by colour, by the maps of the
+teacher, which was trained on uncovered faces alone, and by how certain landmarks are (unexplained.py).
 """
 
+from dataclasses import dataclass
+
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
@@ -22,28 +25,49 @@ from occface_core.distillation.recipes.common import (
     photometric,
 )
 from occface_core.distillation.recipes.teacher import PRIOR_WEIGHTS
+from occface_core.distillation.recipes.unexplained import PERCEPTUAL_MAPS, Unexplained
 from occface_core.distillation.scene import Decoded, Scene
 from occface_core.losses import landmark_loss, pair_distance_loss, parameter_prior
 from occface_core.losses.segmentation import (
     binary_loss,
     hidden_area_loss,
-    neighbour_distance,
-    perceptual_distance,
     preserve_loss,
     visible_distance_loss,
 )
-from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 from occface_core.networks.segmentation import OcclusionSegmenter
 from occface_core.occlusion.face_points import face_mask_from_points
+from occface_core.rendering.cameras import to_pixels
 from occface_core.rendering.renderer import Renderer
 
-# A pixel is worth hiding where 1.5 colour + 1.1 perceptual distance exceed area + preserve: between what
-# covered photos show of skin (colour + 0.75 perceptual is 0.25 on average) and of occluders (0.5).
-E_WEIGHTS = {"neighbour": 1.5, "perceptual": 1.1, "area": 0.7, "preserve": 0.1, "binary": 0.3}
-PERCEPTUAL_MAPS = slice(2, 4)  # at 1/8 and 1/16: finer ones see pixels, coarser ones everything at once
-# E-steps need no gradient of the encoder and are cheap; with a sixth of them short runs starve the segmenter.
-E_SHARE = 0.5
+# A pixel is worth hiding where it is less explained, in standard deviations, than `area`.
+E_WEIGHTS = {"unexplained": 1.0, "area": 0.7, "preserve": 0.1, "binary": 0.3}
+SHARPNESS = 4.0  # of the mask head's target: logits per standard deviation
+# The encoder does most of the work: as it grows robust, so does all evidence.
+E_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the face model says of a batch of photos.
+
+    Attributes:
+        render: its picture. region: where it claims a face. unlike: how little it explains there, in standard
+        deviations, 0 elsewhere.
+    """
+
+    render: Float[Tensor, "B 3 S S"]
+    region: Float[Tensor, "B 1 S S"]
+    unlike: Float[Tensor, "B 1 S S"]
+
+
+def aligned(decoded: Decoded, points: Float[Tensor, "B 468 2"]) -> Float[Tensor, "B V 3"]:
+    """Projected vertices moved by the affine map that takes the decoded landmarks closest to `points`."""
+    one = torch.ones_like(points[..., :1])
+    affine = torch.linalg.lstsq(torch.cat([decoded.landmarks, one], -1), points).solution
+    verts = decoded.image_verts
+    moved = torch.cat([verts[..., :2], torch.ones_like(verts[..., :1])], -1) @ affine
+    return torch.cat([moved, verts[..., 2:]], -1)
 
 
 class FocusRecipe(Recipe):
@@ -59,57 +83,58 @@ class FocusRecipe(Recipe):
         self.config, self.scene, self.teacher = config, scene, teacher
         self.renderer = Renderer(scene.head, config.input_size)
         self.segmenter = OcclusionSegmenter()
-        self.modules: dict[str, nn.Module] = {"segmenter": self.segmenter}
+        self.unexplained = Unexplained()
+        self.modules: dict[str, nn.Module] = {"segmenter": self.segmenter, "unexplained": self.unexplained}
 
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
-        """Losses of the E-step in the first half of every cycle, of the M-step in the rest."""
+        """Losses of the E-step in the first part of every cycle, of the M-step in the rest."""
         segmenting = self.step % self.config.focus_cycle < self.config.focus_cycle * E_SHARE
         with torch.set_grad_enabled(torch.is_grad_enabled() and not segmenting):
             out = predict(twin.occluded)
             decoded = self.scene.decode(out.params)
-        render, region = self.draw(out.params, decoded)
-        if segmenting:
-            return self.e_step(twin.occluded, render, region)
-        return self.m_step(out, decoded, twin, render, region)
+        drawn = self.draw(out, decoded, twin)
+        return self.e_step(twin.occluded, drawn) if segmenting else self.m_step(out, decoded, twin, drawn)
 
     @torch.no_grad()
-    def draw(self, params: FaceParameters, decoded: Decoded) -> tuple[Tensor, Tensor]:
-        """The face model's picture and the region it claims, (B,3,S,S) and (B,1,S,S); no gradients.
+    def draw(self, out: EncoderOutput, decoded: Decoded, twin: Twin) -> Drawn:
+        """The face model's picture, the region it claims, and how little of the photo it explains.
 
-        The region is the landmarks' outline: eyes and an open mouth are part of a face.
+        The region is the landmarks' outline: eyes and an open mouth are part of a face. The picture is moved
+        so that its landmarks lie on the photo's: what only lies elsewhere is no occluder.
         """
-        scene, size = self.scene, self.config.input_size
+        scene, size, params = self.scene, self.config.input_size, out.params
+        verts_px = to_pixels(aligned(decoded, twin.points), size)
         colour = scene.albedo.vertex_albedo(params.albedo, scene.head)
-        result = self.renderer(decoded.verts, params.camera, colour, params.sh_coeffs)
-        outline = face_mask_from_points((decoded.landmarks + 1) * (size / 2), size, size)
-        return result.image.clamp(0, 1), ((outline > 0.5) & (result.mask > 0)).float()
+        result = self.renderer.draw(decoded.verts, verts_px, colour, params.sh_coeffs)
+        outline = face_mask_from_points((twin.points + 1) * (size / 2), size, size)
+        region = ((outline > 0.5) & (result.mask > 0)).float()
+        render = result.image.clamp(0, 1)
+        maps = self.maps(twin.occluded, render * region + twin.occluded * (1 - region))
+        unlike = self.unexplained(twin.occluded, render, region, maps, out.evidence)
+        return Drawn(render, region, unlike)
 
-    def e_step(self, image: Tensor, render: Tensor, region: Tensor) -> Losses:
+    def e_step(self, image: Tensor, drawn: Drawn) -> Losses:
         """Segmenter: hide what the model cannot explain, keep what it can, decide."""
-        mask = self.segmenter(image, render * region).sigmoid()
-        distance = neighbour_distance(image, render)
-        unlike = self.perceptual(image, render * region + image * (1 - region))
+        region, unlike = drawn.region, drawn.unlike
+        mask = self.segmenter(image, drawn.render * region).sigmoid()
         return {
-            "e_neighbour": E_WEIGHTS["neighbour"] * visible_distance_loss(mask, distance, region),
-            "e_perceptual": E_WEIGHTS["perceptual"] * visible_distance_loss(mask, unlike, region),
+            "e_unexplained": E_WEIGHTS["unexplained"] * visible_distance_loss(mask, unlike, region),
             "e_area": E_WEIGHTS["area"] * hidden_area_loss(mask, region),
-            "e_preserve": E_WEIGHTS["preserve"] * preserve_loss(mask, distance, region),
+            "e_preserve": E_WEIGHTS["preserve"] * preserve_loss(mask, unlike.clamp(min=0), region, sigma=0.3),
             "e_binary": E_WEIGHTS["binary"] * binary_loss(mask, region),
         }
 
-    @torch.no_grad()
-    def perceptual(self, image: Tensor, explained: Tensor) -> Tensor:
-        """How differently the teacher's maps see the photo and the photo with the model's face in it."""
+    def maps(self, image: Tensor, explained: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The teacher's maps of the photo and of the photo with the model's face in it."""
         with self.autocast():
             seen, drawn = (self.teacher.look(x)[1][PERCEPTUAL_MAPS] for x in (image, explained))
-        return perceptual_distance(seen, drawn, (image.shape[-2], image.shape[-1]))
+        return seen, drawn
 
-    def m_step(
-        self, out: EncoderOutput, decoded: Decoded, twin: Twin, render: Tensor, region: Tensor
-    ) -> Losses:
+    def m_step(self, out: EncoderOutput, decoded: Decoded, twin: Twin, drawn: Drawn) -> Losses:
         """Encoder: landmarks, priors, and the photometric term where the segmenter sees the face."""
         with torch.no_grad():
-            mask = (self.segmenter(twin.occluded, render * region).sigmoid() > 0.5).float() * region
+            mask = (self.segmenter(twin.occluded, drawn.render * drawn.region) > 0).float() * drawn.region
+            explained = (SHARPNESS * (E_WEIGHTS["area"] - drawn.unlike)).sigmoid() * drawn.region
         scene, rows = self.scene, slice(0, twin.photos or None)
         losses = {
             "landmark": 2.0 * landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights),
@@ -121,7 +146,7 @@ class FocusRecipe(Recipe):
         prior = parameter_prior(out.params)
         losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v for k, v in prior.items()}
         if out.mask_logits is not None:
-            losses["mask"] = 0.3 * mask_bce(out.mask_logits, mask, twin)
+            losses["mask"] = mask_bce(out.mask_logits, explained, twin)
         if out.evidence is not None:
             losses |= evidence_losses(scene, out.evidence, twin)
         return losses

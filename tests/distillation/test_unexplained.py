@@ -75,7 +75,7 @@ def test_doubted_landmarks_speak_for_the_skin_around_them() -> None:
     log_sigma[0, 2::3] = -1.0
     doubt = judge.doubt(evidence(log_sigma), (SIZE, SIZE))
     assert float(doubt[0, 0, :, 48:].min()) > 1.2
-    assert float(doubt[0, 0, :, :17].abs().max()) < 0.1
+    assert float(doubt[0, 0, :, :17].abs().max()) < 0.2
     assert float(doubt[1:].abs().max()) < 1e-5
 
 

@@ -4,7 +4,7 @@ Frame: pixels, x right, y down, (0, 0) is the top-left corner and pixel centres 
 an upright square of `scale * (width + height) / 2` of the 68-landmark box (1.5 by default).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -111,13 +111,24 @@ def square_from_box(box: Float[np.ndarray, "4"], scale: float = CROP_SCALE) -> C
 
 
 def crop_image(
-    image: UInt8[np.ndarray, "H W 3"], transform: CropTransform, size: int, padding: Padding = "edge"
+    image: UInt8[np.ndarray, "H W 3"],
+    transform: CropTransform,
+    size: int,
+    padding: Padding = "edge",
+    *,
+    roll: float = 0.0,
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """Resample the square to `size` pixels: area-like averaging when it shrinks, bilinear when it grows.
 
     The square keeps its real-valued borders (no rounding to whole pixels). Outside the image the crop
     repeats border pixels (as in training), or is mid grey. Memory stays bounded for any square.
+
+    Args:
+        roll: turn the square about its centre, radians, clockwise in the picture: a head turned like that
+            stands upright in the crop.
     """
+    if roll:
+        return _turned(image, transform, size, padding, roll)
     factor = max(1, int(transform.side / size / 2))
     region, x0, y0 = _reduced_region(image, transform, factor)
     # Box in the reduced region's own pixel coordinates.
@@ -137,6 +148,21 @@ def crop_image(
         (size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
     )
     return np.array(resized, dtype=np.uint8)
+
+
+def _turned(
+    image: UInt8[np.ndarray, "H W 3"], transform: CropTransform, size: int, padding: Padding, roll: float
+) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """A turned square, out of the upright one around it."""
+    cos, sin = float(np.cos(roll)), float(np.sin(roll))
+    around = int(np.ceil(size * (abs(cos) + abs(sin)))) + 2
+    wide = replace(transform, side=transform.side * around / size)
+    upright = crop_image(image, wide, around, padding)
+    # From crop to `upright`, both with pixel centres at +0.5; warpAffine puts them at whole numbers.
+    middle, shift = size / 2 - 0.5, around / 2 - 0.5
+    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+    matrix[:, 2] = shift - matrix[:, :2] @ np.array([middle, middle])
+    return cv2.warpAffine(upright, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def _reduced_region(

@@ -114,6 +114,13 @@ class PosableHead(nn.Module):
         """Heads with neutral face, unposed: the shape alone, metres."""
         return blend_shapes(self.v_template, self.shapedirs, betas)
 
+    def root(
+        self, betas: Float[Tensor, "B S"], expression: Float[Tensor, "B E"]
+    ) -> Float[Tensor, "B 3"]:
+        """The point about which a global pose turns the head, metres."""
+        coeffs = torch.cat([betas, expression], dim=1)
+        return blend_shapes(self.joint_template[:1], self.joint_directions[:1], coeffs)[:, 0]
+
     def landmarks(
         self, verts: Float[Tensor, "B V 3"], which: str, *, global_pose: Float[Tensor, "B 3"] | None = None
     ) -> Float[Tensor, "B L 3"]:

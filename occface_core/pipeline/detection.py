@@ -43,10 +43,13 @@ class Detection:
     Attributes:
         box: x0, y0, x1, y1 of the 68 landmarks, original pixels; may reach outside the image.
         score: Detector's confidence in [0, 1].
+        lowered: How far below the detector's own box the centre of `box` was put, pixels: where the landmarks
+            are in a head that stands.
     """
 
     box: Float[np.ndarray, "4"]
     score: float
+    lowered: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def _cascade(
 def _calibrated(found: Float[np.ndarray, "N 5"], calibration: BoxCalibration) -> list[Detection]:
     boxes = calibration.apply(found[:, :4])
     order = np.argsort(-(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
-    return [Detection(boxes[i], float(min(found[i, 4], 1.0))) for i in order]
+    lowered = calibration.down * (found[:, 3] - found[:, 1])
+    return [Detection(boxes[i], float(min(found[i, 4], 1.0)), float(lowered[i])) for i in order]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from occface_core.data.crop import CropTransform, square_from_box
+from occface_core.data.landmarks import landmark_box
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.pipeline.boxes import Box, refined_box
@@ -15,7 +16,14 @@ from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 @dataclass(frozen=True)
 class Target:
-    """One photo on its way: the face's box and what is known about it."""
+    """One photo on its way: the face's box and what is known about it.
+
+    Attributes:
+        scale: side of the crop over the box's mean side. roll: how far the head is turned clockwise in the
+        picture, radians: the network sees the crop turned by it. upright: a turned head's box as it is when
+        the head stands, centred where the head is; `box` is then the box around the head as it lies.
+        lowered: how far the detector put the box below where it saw the face, pixels (detection.py).
+    """
 
     image: UInt8[np.ndarray, "H W 3"]
     box: Box
@@ -23,10 +31,13 @@ class Target:
     notes: tuple[str, ...]
 
     scale: float
+    roll: float = 0.0
+    upright: Box | None = None
+    lowered: float = 0.0
 
     @property
     def crop(self) -> CropTransform:
-        return square_from_box(self.box, self.scale)
+        return square_from_box(self.box if self.upright is None else self.upright, self.scale)
 
 
 @dataclass(frozen=True)
@@ -59,15 +70,31 @@ def pose_heads(output: EncoderOutput, head: HeadModel, size: int) -> Fit:
     )
 
 
+def turned(target: Target, roll: float) -> Target:
+    """The same photo with its crop turned; the detector's box is moved to where it lies in a turned head."""
+    shift = target.lowered * np.array([-np.sin(roll), np.cos(roll) - 1])
+    return replace(target, roll=roll, upright=target.box + np.tile(shift, 2))
+
+
 def refined(target: Target, fit: Fit, i: int) -> Target:
     """The same photo with the box of the landmarks found at first, if that is sane."""
     points = target.crop.inverse(to_numpy(fit.landmarks_px[i, :, :2]), fit.size)
-    box = refined_box(target.box, points)
+    box = refined_box(target.box if target.upright is None else target.upright, points)
     if box is None:
         return replace(
             target, notes=(*target.notes, "the fit strayed from the detected face; check it by eye")
         )
-    return replace(target, box=box)
+    return replace(target, box=box, upright=upright_box(points, target.roll) if target.roll else None)
+
+
+def upright_box(points: Float[np.ndarray, "N 2"], roll: float) -> Box:
+    """The box of points of a turned head, were it upright; its centre is where the turned box's is."""
+    cos, sin = np.cos(roll), np.sin(roll)
+    turn = np.array([[cos, -sin], [sin, cos]])  # from upright to turned, x right, y down
+    upright = landmark_box(points.astype(np.float64) @ turn)
+    centre = turn @ ((upright[:2] + upright[2:]) / 2)
+    half = (upright[2:] - upright[:2]) / 2
+    return np.concatenate([centre - half, centre + half])
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:

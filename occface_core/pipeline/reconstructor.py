@@ -1,6 +1,7 @@
 """From a photo to a 3D head: detect, crop, encode, pose, and carry everything back to the photo's pixels."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from occface_core.data.crop import check_box, crop_image
+from occface_core.data.crop import check_box
 from occface_core.data.images import as_image
 from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceError, OccFaceError
 from occface_core.morphable.head_model import HeadModel
@@ -18,7 +19,7 @@ from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.pipeline.boxes import BoxLike, as_box
 from occface_core.pipeline.detection import Detection, FaceDetector
-from occface_core.pipeline.fitting import Fit, Target, pose_heads, refined, to_numpy
+from occface_core.pipeline.fitting import Fit, Target, pose_heads, to_numpy
 from occface_core.pipeline.layouts import TextureLayouts
 from occface_core.pipeline.loading import (
     FaceNetwork,
@@ -30,6 +31,7 @@ from occface_core.pipeline.loading import (
     resolve_network,
 )
 from occface_core.pipeline.person import agree, join_outputs, pick, share_textures
+from occface_core.pipeline.placing import Placer
 from occface_core.pipeline.projection import gather_evidence, texture_side
 from occface_core.pipeline.textures import SeenTexture, complete_texture
 from occface_core.pipeline.types import Reconstruction
@@ -94,7 +96,10 @@ class FaceReconstructor:
             self.albedo_model = load_albedo(self.device)
         self.detector: Detector = detector or FaceDetector()
         self.batch_size = batch_size
-        self.both_ways = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
+        last = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
+        self.placer = Placer(
+            self.encoder, self.head, self.device, last=last or self.encoder, batch_size=batch_size
+        )
         self.layouts = TextureLayouts(self.head)
 
     def reconstruct(
@@ -135,7 +140,7 @@ class FaceReconstructor:
         results, targets = self._targets(images, boxes)
         made = (
             self._assemble(target, fit, i)
-            for placed, fit in self._placed(targets.values(), refine)
+            for placed, fit in self.placer.placed(targets.values(), refine)
             for i, target in enumerate(placed)
         )
         results.update(zip(targets, made, strict=True))
@@ -159,7 +164,7 @@ class FaceReconstructor:
             As in `reconstruct_batch`. Photos that fail take no part.
         """
         results, targets = self._targets(images, boxes)
-        parts = list(self._placed(targets.values(), refine))
+        parts = list(self.placer.placed(targets.values(), refine))
         if parts:
             placed = [target for some, _ in parts for target in some]
             output = join_outputs([fit.output for _, fit in parts])
@@ -209,28 +214,8 @@ class FaceReconstructor:
             )
         best = max(found, key=lambda item: float(np.prod(item.box[2:] - item.box[:2])))
         notes = (f"{len(found)} faces were found; the largest was taken",) if len(found) > 1 else ()
-        return Target(pixels, best.box.astype(np.float64), best.score, notes, self.encoder.config.crop_scale)
-
-    def _placed(self, targets: Iterable[Target], refine: bool | None) -> Iterator[tuple[list[Target], Fit]]:
-        """Batch by batch the fits, and the targets with the crops they were made from."""
-        rest = list(targets)
-        while rest:
-            batch, rest = rest[: self.batch_size], rest[self.batch_size :]
-            second = [t.score is not None if refine is None else refine for t in batch]
-            fit = self._fit(batch, final=not any(second))
-            if any(second):
-                wanted = enumerate(zip(batch, second, strict=True))
-                batch = [refined(target, fit, i) if again else target for i, (target, again) in wanted]
-                fit = self._fit(batch, final=True)
-            yield batch, fit
-
-    def _fit(self, targets: list[Target], *, final: bool) -> Fit:
-        """Encode the targets' crops and pose the heads, in crop pixels; what only finds the face is quick."""
-        size = self.encoder.config.input_size
-        crops = np.stack([crop_image(t.image, t.crop, size) for t in targets])
-        batch = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        network = self.encoder if self.both_ways is None or not final else self.both_ways
-        return pose_heads(network(batch), self.head, size)
+        box, scale = best.box.astype(np.float64), self.encoder.config.crop_scale
+        return Target(pixels, box, best.score, notes, scale, lowered=best.lowered)
 
     def _assemble(self, target: Target, fit: Fit, i: int) -> Reconstruction | OccFaceError:
         """Carry fit number `i` back to its photo."""
@@ -242,6 +227,8 @@ class FaceReconstructor:
         verts_image = crop.inverse(verts_px, fit.size).astype(np.float32)
         crop_mask = None if output.mask_logits is None else to_numpy(output.mask_logits[i, 0].sigmoid())
         notes = target.notes
+        if target.roll:
+            notes += (f"the head is turned by {math.degrees(target.roll):.0f} degrees in the photo",)
         if crop_mask is None:
             notes += ("this network predicts no occlusion: face_mask is the whole face as rendered",)
         albedo = None

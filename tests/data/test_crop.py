@@ -100,3 +100,21 @@ def test_bad_boxes_are_refused(box: list[float], words: str) -> None:
     if "outside" not in words:
         with pytest.raises(BoxError, match=words):
             square_from_box(np.array(box, dtype=float))
+
+
+def test_a_turned_square_shows_the_picture_turned() -> None:
+    """A head lying on its left (turned clockwise by a quarter) stands upright in the crop."""
+    image = ramp(80, 100)
+    square = CropTransform(50.0, 40.0, 40.0)
+    quarter = crop_image(image, square, 40, roll=np.pi / 2).astype(int)
+    expected = np.rot90(crop_image(image, square, 40), 1).astype(int)
+    assert np.abs(quarter - expected)[1:-1, 1:-1].max() <= 1
+
+
+def test_a_turned_square_keeps_its_centre_and_scale() -> None:
+    """Red is x: along a row of a crop turned by 30 degrees it grows by cos 30 per pixel."""
+    square = CropTransform(60.0, 60.0, 30.0)
+    turned = crop_image(ramp(120, 120), square, 30, roll=np.pi / 6)[..., :2].astype(float)
+    np.testing.assert_allclose(turned[14:16, 14:16].mean((0, 1)), [59.5, 59.5], atol=0.6)
+    slope = np.polyfit(np.arange(28), turned[15, 1:-1, 0], 1)[0]
+    assert slope == pytest.approx(np.cos(np.pi / 6), abs=0.02)

@@ -1,5 +1,6 @@
 """Heads that lie in the picture: found, looked at upright, and carried back to where they are."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,23 +10,24 @@ from skimage import data
 
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
+from occface_core.networks.evidence import Evidence
 from occface_core.pipeline.fitting import Target, turned, upright_box
 from occface_core.pipeline.placing import Placer, wrapped
 from occface_core.pipeline.reconstructor import FaceReconstructor
 
 
-@pytest.fixture(scope="module")
-def student() -> FaceReconstructor:
-    return FaceReconstructor("student", device="cpu")
+@pytest.fixture(scope="module", params=["student", "teacher"])
+def network(request: pytest.FixtureRequest) -> FaceReconstructor:
+    return FaceReconstructor(request.param, device="cpu")
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_lying_head_is_the_upright_one_turned(student: FaceReconstructor, quarters: int) -> None:
+def test_a_lying_head_is_the_upright_one_turned(network: FaceReconstructor, quarters: int) -> None:
     """scikit-image's portrait, whole, on its side and upside down, detector and all."""
     photo = data.astronaut()
     size = len(photo)
-    upright = student.reconstruct(photo)
-    lying = student.reconstruct(np.ascontiguousarray(np.rot90(photo, -quarters)))  # clockwise
+    upright = network.reconstruct(photo)
+    lying = network.reconstruct(np.ascontiguousarray(np.rot90(photo, -quarters)))  # clockwise
     assert any("turned" in note for note in lying.notes)
     assert not any("turned" in note for note in upright.notes)
     turn = np.array([[0, -1], [1, 0]])  # a quarter clockwise, x right, y down
@@ -41,35 +43,38 @@ def test_a_lying_head_is_the_upright_one_turned(student: FaceReconstructor, quar
     assert (seen & was).sum() > 0.93 * (seen | was).sum()
 
 
-def test_a_given_box_is_kept_and_its_head_turned(student: FaceReconstructor) -> None:
+def test_a_given_box_is_kept_and_its_head_turned(network: FaceReconstructor) -> None:
     photo = np.ascontiguousarray(np.rot90(data.astronaut()))
     box = [85.0, 245.0, 190.0, 335.0]
-    result = student.reconstruct(photo, box=box)
+    result = network.reconstruct(photo, box=box)
     assert result.box.tolist() == box
     assert any("-90 degrees" in note or "-8" in note or "-9" in note for note in result.notes)
 
 
 class Sure(FaceEncoder):
-    """Says every head is turned by half a radian; how sure it is of each look is scripted."""
+    """Says every head is turned by half a radian; its doubt at each look is scripted."""
 
-    def __init__(self, made: FaceEncoder, sigmas: list[float]) -> None:
+    def __init__(self, made: FaceEncoder, doubts: list[float]) -> None:
         super().__init__(made.config)
-        self.made, self.sigmas = made, sigmas
+        self.made, self.doubts = made, doubts
 
     def forward(self, image: torch.Tensor) -> EncoderOutput:
         out = self.made(image)
         out.code[:, self.layout.slices["pose"].start + 2] = -0.5
-        assert out.log_sigma is not None
-        out.log_sigma.fill_(self.sigmas.pop(0))
-        return out
+        count, places = len(image), torch.zeros(len(image), 468, 2)
+        doubt = torch.full((count, 5), self.doubts.pop(0))
+        found = Evidence(
+            places[:, :5], doubt, places, torch.zeros(count, 4), torch.arange(5), torch.zeros(count, 5, 2, 2)
+        )
+        return dataclasses.replace(out, evidence=found)
 
 
-@pytest.mark.parametrize(("second", "roll"), [(-2.0, 0.5), (0.0, 0.0)])
+@pytest.mark.parametrize(("second", "roll"), [(-5.0, 0.5), (-3.9, 0.0)])
 def test_a_turn_is_kept_if_the_network_is_surer(
     fixed_encoder: type[FaceEncoder], egg_head: HeadModel, second: float, roll: float
 ) -> None:
-    made = fixed_encoder(sigma=True)
-    network = Sure(made, [-1.0, second, -1.0, -1.0])
+    made = fixed_encoder()
+    network = Sure(made, [-4.0, second, -4.0, -4.0])
     placer = Placer(network, egg_head, torch.device("cpu"), last=network, batch_size=4)
     image = np.zeros((100, 100, 3), np.uint8)
     target = Target(image, np.array([30.0, 30.0, 70.0, 70.0]), None, (), 1.5)

@@ -150,18 +150,23 @@ def crop_image(
     return np.array(resized, dtype=np.uint8)
 
 
+def picture_turn(roll: float) -> Float[np.ndarray, "2 2"]:
+    """Matrix that turns points (x right, y down) by `roll` radians, clockwise as the picture is seen."""
+    cos, sin = np.cos(roll), np.sin(roll)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
 def _turned(
     image: UInt8[np.ndarray, "H W 3"], transform: CropTransform, size: int, padding: Padding, roll: float
 ) -> UInt8[np.ndarray, "{size} {size} 3"]:
     """A turned square, out of the upright one around it."""
-    cos, sin = float(np.cos(roll)), float(np.sin(roll))
-    around = int(np.ceil(size * (abs(cos) + abs(sin)))) + 2
+    turn = picture_turn(roll)
+    around = int(np.ceil(size * np.abs(turn[0]).sum())) + 2
     wide = replace(transform, side=transform.side * around / size)
     upright = crop_image(image, wide, around, padding)
     # From crop to `upright`, both with pixel centres at +0.5; warpAffine puts them at whole numbers.
     middle, shift = size / 2 - 0.5, around / 2 - 0.5
-    matrix = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
-    matrix[:, 2] = shift - matrix[:, :2] @ np.array([middle, middle])
+    matrix = np.column_stack([turn, shift - middle * turn.sum(1)])
     return cv2.warpAffine(upright, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 

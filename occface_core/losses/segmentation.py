@@ -58,10 +58,7 @@ def perceptual_distances(
 def visible_distance_loss(
     mask: Float[Tensor, "B 1 H W"], distance: Float[Tensor, "B 1 H W"], region: Float[Tensor, "B 1 H W"]
 ) -> Float[Tensor, "B"]:
-    """What the face model cannot explain should not be called visible: mean over the region of m * d.
-
-    For the neighbour and the perceptual distance alike.
-    """
+    """What the face model cannot explain should not be called visible: mean over the region of m * d."""
     return (mask * distance * region).sum((1, 2, 3)) / region.sum((1, 2, 3)).clamp(min=1.0)
 
 

@@ -60,8 +60,8 @@ def turn_back(
         light[:, first], light[:, second] = c * a + d * b, c * b - d * a
     mask = output.mask_logits
     if mask is not None:
-        grid_rows = [torch.stack(row, -1) for row in ((cos, sin, zero), (-sin, cos, zero))]
-        grid = F.affine_grid(torch.stack(grid_rows, 1).to(mask), list(mask.shape), align_corners=False)
+        # Where the turned crop shows a place of the upright one: the same matrix, and nothing is shifted.
+        grid = F.affine_grid(turn[:, :2].to(mask), list(mask.shape), align_corners=False)
         mask = F.grid_sample(mask, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return dataclasses.replace(
         output, params=FaceParameters.from_code(code, layout), code=code, mask_logits=mask, evidence=None

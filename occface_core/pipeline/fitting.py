@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from occface_core.data.crop import CropTransform, square_from_box
+from occface_core.data.crop import CropTransform, picture_turn, square_from_box
 from occface_core.data.landmarks import landmark_box
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput
@@ -36,8 +36,13 @@ class Target:
     lowered: float = 0.0
 
     @property
+    def aim(self) -> Box:
+        """The box that the crop is made around."""
+        return self.box if self.upright is None else self.upright
+
+    @property
     def crop(self) -> CropTransform:
-        return square_from_box(self.box if self.upright is None else self.upright, self.scale)
+        return square_from_box(self.aim, self.scale)
 
 
 @dataclass(frozen=True)
@@ -72,14 +77,15 @@ def pose_heads(output: EncoderOutput, head: HeadModel, size: int) -> Fit:
 
 def turned(target: Target, roll: float) -> Target:
     """The same photo with its crop turned; the detector's box is moved to where it lies in a turned head."""
-    shift = target.lowered * np.array([-np.sin(roll), np.cos(roll) - 1])
+    down = np.array([0.0, target.lowered])
+    shift = picture_turn(roll) @ down - down
     return replace(target, roll=roll, upright=target.box + np.tile(shift, 2))
 
 
 def refined(target: Target, fit: Fit, i: int) -> Target:
     """The same photo with the box of the landmarks found at first, if that is sane."""
     points = target.crop.inverse(to_numpy(fit.landmarks_px[i, :, :2]), fit.size)
-    box = refined_box(target.box if target.upright is None else target.upright, points)
+    box = refined_box(target.aim, points)
     if box is None:
         return replace(
             target, notes=(*target.notes, "the fit strayed from the detected face; check it by eye")
@@ -89,8 +95,7 @@ def refined(target: Target, fit: Fit, i: int) -> Target:
 
 def upright_box(points: Float[np.ndarray, "N 2"], roll: float) -> Box:
     """The box of points of a turned head, were it upright; its centre is where the turned box's is."""
-    cos, sin = np.cos(roll), np.sin(roll)
-    turn = np.array([[cos, -sin], [sin, cos]])  # from upright to turned, x right, y down
+    turn = picture_turn(roll)
     upright = landmark_box(points.astype(np.float64) @ turn)
     centre = turn @ ((upright[:2] + upright[2:]) / 2)
     half = (upright[2:] - upright[:2]) / 2

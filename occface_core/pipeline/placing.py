@@ -8,7 +8,7 @@ theirs, and the last look is the one that counts.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,13 @@ class Look:
 
     Attributes:
         doubt: mean log sigma of the landmarks it found; minus infinity where it looks for none.
+        roll: how far the head is turned clockwise in the picture, radians.
     """
 
     fit: Fit
     row: int
     doubt: float
+    roll: float
 
 
 class Placer:
@@ -92,7 +94,8 @@ class Placer:
         if bool((roll != 0).any()):
             output = turn_back(output, roll, network.layout, self.head)
         fit = pose_heads(output, self.head, size)
-        return [Look(fit, row, doubt) for row, doubt in enumerate(doubts)]
+        rolls = roll_of(output).tolist()
+        return [Look(fit, row, *said) for row, said in enumerate(zip(doubts, rolls, strict=True))]
 
     def upright(self, targets: Sequence[Target]) -> tuple[list[Target], list[Look]]:
         """The targets with their crops turned as their heads are, and what was seen in them."""
@@ -101,31 +104,39 @@ class Placer:
         unsure = [i for i, look in enumerate(looks) if look.doubt > UNSURE]
         step = max(1, self.batch_size // len(OTHER_TURNS))
         for start in range(0, len(unsure), step):
-            self.try_other_turns(placed, looks, unsure[start : start + step])
+            self.try_turns(placed, looks, dict.fromkeys(unsure[start : start + step], OTHER_TURNS), SURER)
+        moving: Iterable[int] = range(len(placed))
         for _ in range(TURNS_AT_MOST):
-            rolls = {i: float(roll_of(look.fit.output)[look.row]) for i, look in enumerate(looks)}
-            off = {i: roll for i, roll in rolls.items() if abs(wrapped(roll - placed[i].roll)) > UPRIGHT}
-            if not off or not self.try_turns(placed, looks, off):
+            off = [i for i in moving if abs(wrapped(looks[i].roll - placed[i].roll)) > UPRIGHT]
+            if not off:
                 break
+            moving = self.try_turns(placed, looks, {i: (looks[i].roll,) for i in off}, 0.0)
         return placed, looks
 
-    def try_other_turns(self, placed: list[Target], looks: list[Look], unsure: Sequence[int]) -> None:
-        """Look at some targets in all other turns at once; keep the surest where it is clearly surer."""
-        again = [turned(placed[i], turn) for i in unsure for turn in OTHER_TURNS]
-        seen = self.look(again, self.network)
-        for place, i in enumerate(unsure):
-            own = range(place * len(OTHER_TURNS), (place + 1) * len(OTHER_TURNS))
-            best = min(own, key=lambda k: seen[k].doubt)
-            if seen[best].doubt < looks[i].doubt - SURER:
-                placed[i], looks[i] = again[best], seen[best]
+    def try_turns(
+        self,
+        placed: list[Target],
+        looks: list[Look],
+        turns: Mapping[int, Sequence[float]],
+        margin: float,
+    ) -> list[int]:
+        """Look at some targets in all the turns given for them; keep the surest that is surer by `margin`.
 
-    def try_turns(self, placed: list[Target], looks: list[Look], turns: dict[int, float]) -> bool:
-        """Look again at some targets in turned crops; keep what is surer. Whether any was."""
-        again, kept = {i: turned(placed[i], roll) for i, roll in turns.items()}, False
-        seen = self.look(list(again.values()), self.network)
-        for (i, target), look in zip(again.items(), seen, strict=True):
-            if look.doubt < looks[i].doubt or look.doubt == -math.inf:
-                placed[i], looks[i], kept = target, look, True
+        Returns:
+            Which targets were turned.
+        """
+        again = [(i, turned(placed[i], roll)) for i, rolls in turns.items() for roll in rolls]
+        best: dict[int, tuple[Target, Look]] = {}
+        for (i, target), look in zip(again, self.look([t for _, t in again], self.network), strict=True):
+            if i not in best or look.doubt < best[i][1].doubt:
+                best[i] = target, look
+        kept = [
+            i
+            for i, (_, look) in best.items()
+            if look.doubt < looks[i].doubt - margin or look.doubt == -math.inf
+        ]
+        for i in kept:
+            placed[i], looks[i] = best[i]
         return kept
 
 

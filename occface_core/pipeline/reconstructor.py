@@ -95,7 +95,6 @@ class FaceReconstructor:
         if albedo is None and head == "open":
             self.albedo_model = load_albedo(self.device)
         self.detector: Detector = detector or FaceDetector()
-        self.batch_size = batch_size
         last = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
         self.placer = Placer(
             self.encoder, self.head, self.device, last=last or self.encoder, batch_size=batch_size

@@ -10,6 +10,7 @@ teacher, which was trained on uncovered faces alone, and by how certain landmark
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -63,11 +64,10 @@ class Drawn:
 
 def aligned(decoded: Decoded, points: Float[Tensor, "B 468 2"]) -> Float[Tensor, "B V 3"]:
     """Projected vertices moved by the affine map that takes the decoded landmarks closest to `points`."""
-    one = torch.ones_like(points[..., :1])
-    affine = torch.linalg.lstsq(torch.cat([decoded.landmarks, one], -1), points).solution
     verts = decoded.image_verts
-    moved = torch.cat([verts[..., :2], torch.ones_like(verts[..., :1])], -1) @ affine
-    return torch.cat([moved, verts[..., 2:]], -1)
+    found, all_of_it = (F.pad(x, (0, 1), value=1.0) for x in (decoded.landmarks, verts[..., :2]))
+    affine = torch.linalg.lstsq(found, points).solution
+    return torch.cat([all_of_it @ affine, verts[..., 2:]], -1)
 
 
 class FocusRecipe(Recipe):

@@ -43,6 +43,7 @@ class TrainConfig:
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
             estimates its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first quarter trains the segmenter.
+        focus_start: part of a focus run that learns covered photos' landmarks before the alternation begins.
         views: photographs of each rendered face in a multiview batch.
         occluders: "painted": one by one in the loading processes; "batched": all at once on the training
             device, for GPUs that the loading processes cannot feed. Same families, other pixels.
@@ -96,6 +97,7 @@ class TrainConfig:
     duplicates: int = 4
     damior: str = ""
     focus_cycle: int = 120
+    focus_start: float = 0.25
     views: int = 3
     checkpoint_minutes: float = 5.0
     sheet_minutes: float = 10.0
@@ -120,7 +122,7 @@ class TrainConfig:
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
-        for name in ("synthetic_share", "clean_share", "person_share"):
+        for name in ("synthetic_share", "clean_share", "person_share", "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         for name in ("duplicates", "devices", "log_every", "sheet_faces", "focus_cycle"):

@@ -1,8 +1,7 @@
 """Occlusion segmentation from a photo and the face model's picture of it (FOCUS, Li et al., CVPR 2023).
 
 A U-Net reads six channels, the photo and the rendering laid over it, and says where the photo shows the
-face that
-the model explains. Widths are scaled for small crops; FOCUS uses 64 to 1024 at 224 px.
+face that the model explains. Widths are scaled for small crops; FOCUS uses 64 to 1024 at 224 px.
 """
 
 import torch

@@ -30,6 +30,7 @@ def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) 
         duplicates=2,
         views=2,
         focus_cycle=2,
+        focus_start=0.0,
         input_size=64,
         mask_size=16,
         workers=0,

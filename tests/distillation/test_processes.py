@@ -47,7 +47,7 @@ def train(recipe, steps):
             "weights": [float(p.detach().double().abs().sum()) for p in weights],
             "moved": float(sum(p.detach().double().sum() for p in weights))}
 
-result = {"teacher": train("teacher", 1), "more": train("teacher", 3), "focus": train("focus", 2)}
+result = {"teacher": train("teacher", 1), "more": train("teacher", 3), "focus": train("focus", 4)}
 rank = result["teacher"]["rank"]
 (out / f"rank{rank}.json").write_text(json.dumps(result))
 """
@@ -89,7 +89,7 @@ def test_two_processes_train_one_network(tmp_path: Path, monkeypatch: pytest.Mon
     assert (first["more"]["resumed"], second["more"]["resumed"]) == (True, True)
     assert len(first["more"]["batches"]) == len(second["more"]["batches"]) == 2
     assert first["more"]["moved"] != first["teacher"]["moved"]
-    for run, steps in (("teacher", 3), ("focus", 2)):
+    for run, steps in (("teacher", 3), ("focus", 4)):
         lines = (tmp_path / run / "losses.jsonl").read_text().splitlines()
         assert [json.loads(line)["step"] for line in lines] == list(range(1, steps + 1))
         assert len(list((tmp_path / run).glob("metrics.json"))) == 1

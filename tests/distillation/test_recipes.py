@@ -175,14 +175,29 @@ def test_diamor_consensus_is_the_mean_of_each_group(scene: Scene) -> None:
 def test_focus_alternates(scene: Scene, twin: Twin, student: FaceEncoder) -> None:
     torch.manual_seed(0)
     recipe = FocusRecipe(CONFIG.replace(focus_cycle=12), scene, student)
-    e_step = recipe.losses(student, twin, 0.1)
+    e_step = recipe.losses(student, twin, 0.5)
     check(e_step, {"e_unexplained", "e_area", "e_preserve", "e_binary"})
     recipe.step = 6
-    m_step = recipe.losses(student, twin, 0.1)
+    m_step = recipe.losses(student, twin, 0.5)
     check(m_step, {"landmark", "photometric", "mask", "prior_shape"})
     torch.stack([v.mean() for v in e_step.values()]).sum().backward()
     assert all(p.grad is None for p in student.parameters())  # the encoder stands still
     assert any(p.grad is not None for p in recipe.segmenter.parameters())
+
+
+def test_focus_starts_from_landmarks_alone(
+    scene: Scene, twin: Twin, student: FaceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    recipe = FocusRecipe(CONFIG.replace(focus_start=0.3), scene, student)
+    monkeypatch.setattr(recipe, "draw", None)  # neither drawn
+    monkeypatch.setattr(recipe, "segmenter", None)  # nor segmented
+    losses = recipe.losses(student, twin, 0.29)
+    check(losses, {"landmark", "photometric", "prior_shape"})
+    assert not losses["mask"].any()
+    wrong = replace(twin, visible=torch.rand_like(twin.visible), face=torch.rand_like(twin.face))
+    for name, value in recipe.losses(student, wrong, 0.29).items():
+        torch.testing.assert_close(value, losses[name])
 
 
 def test_focus_never_reads_the_true_masks(scene: Scene, twin: Twin, student: FaceEncoder) -> None:

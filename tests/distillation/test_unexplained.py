@@ -5,7 +5,6 @@ import torch
 
 from occface_core.distillation.recipes.unexplained import (
     Unexplained,
-    chroma,
     quantile_inside,
     smooth_by_colour,
 )
@@ -118,9 +117,3 @@ def test_smoothing_knows_nothing_outside_the_region() -> None:
     region[..., : SIZE // 2] = 1
     value = torch.where(region > 0, 1.0, 1000.0)
     assert float(smooth_by_colour(value, image, region)[..., : SIZE // 2 - 2].max()) == pytest.approx(1.0)
-
-
-def test_chroma_is_blind_to_brightness(generator: torch.Generator) -> None:
-    image = torch.rand(2, 3, 8, 8, generator=generator)
-    torch.testing.assert_close(chroma(image), chroma(image + 0.3))
-    assert float(chroma(image).abs().mean()) > 0.05

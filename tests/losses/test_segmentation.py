@@ -5,9 +5,9 @@ import torch
 
 from occface_core.losses.segmentation import (
     binary_loss,
-    colour_distance,
+    colour_distances,
     hidden_area_loss,
-    neighbour_distance,
+    neighbour_distances,
     perceptual_distances,
     preserve_loss,
     visible_distance_loss,
@@ -19,15 +19,30 @@ REGION = torch.ones(1, 1, 8, 8)
 def test_neighbour_distance_forgives_shifts_within_its_window(generator: torch.Generator) -> None:
     render = torch.rand(1, 3, 16, 16, generator=generator)
     shifted = torch.roll(render, shifts=(2, -1), dims=(2, 3))
-    inner = neighbour_distance(shifted, render)[..., 3:-3, 3:-3]
+    inner = neighbour_distances(shifted, render)[0][..., 3:-3, 3:-3]
     assert float(inner.max()) == pytest.approx(0.0, abs=2e-4)
-    assert float(neighbour_distance(shifted, render, radius=0)[..., 3:-3, 3:-3].mean()) > 0.2
+    assert float(neighbour_distances(shifted, render, radius=0)[0][..., 3:-3, 3:-3].mean()) > 0.2
 
 
 def test_neighbour_distance_of_flat_colours_is_their_distance() -> None:
     image, render = torch.zeros(1, 3, 6, 6), torch.full((1, 3, 6, 6), 0.5)
     expected = torch.full((1, 1, 6, 6), 0.75**0.5)
-    torch.testing.assert_close(neighbour_distance(image, render), expected)
+    colour, chroma = neighbour_distances(image, render)
+    torch.testing.assert_close(colour, expected)
+    torch.testing.assert_close(chroma, torch.full_like(expected, 1e-4))
+
+
+def test_chroma_is_blind_to_brightness(generator: torch.Generator) -> None:
+    image, render = torch.rand(2, 2, 3, 8, 8, generator=generator)
+    brighter = neighbour_distances(image + 0.3, render)
+    torch.testing.assert_close(brighter[1], neighbour_distances(image, render)[1], atol=1e-3, rtol=0)
+    assert float((brighter[0] - neighbour_distances(image, render)[0]).abs().mean()) > 0.05
+
+
+def test_chroma_is_the_distance_of_colours_less_their_means(generator: torch.Generator) -> None:
+    image, render = torch.rand(2, 2, 3, 8, 8, generator=generator)
+    own = neighbour_distances(image - image.mean(1, keepdim=True), render - render.mean(1, keepdim=True))
+    torch.testing.assert_close(neighbour_distances(image, render)[1], own[0], atol=1e-3, rtol=0)
 
 
 def test_terms_have_their_known_values() -> None:
@@ -72,11 +87,11 @@ def test_a_thin_stripe_is_no_skin_though_skin_lies_beside_it() -> None:
     render = torch.full((1, 3, 24, 24), 0.5)
     image = render.clone()
     image[..., 10:12] = 1.0
-    assert float(neighbour_distance(image, render)[..., 10:12].max()) < 1e-3
-    torch.testing.assert_close(
-        colour_distance(image, render)[..., 10:12], torch.full((1, 1, 24, 2), 0.75**0.5)
-    )
-    assert float(colour_distance(image, render)[..., :8].max()) < 1e-3
+    assert float(neighbour_distances(image, render)[0][..., 10:12].max()) < 1e-3
+    colour, chroma = colour_distances(image, render)
+    torch.testing.assert_close(colour[..., 10:12], torch.full((1, 1, 24, 2), 0.75**0.5))
+    assert float(colour[..., :8].max()) < 1e-3
+    assert float(chroma.max()) < 1e-3  # grey on grey
 
 
 def test_perceptual_distances_are_where_the_maps_differ(generator: torch.Generator) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from occface_core.losses.segmentation import colour_distance, perceptual_distances
+from occface_core.losses.segmentation import colour_distances, perceptual_distances
 from occface_core.networks.evidence import POINTS, Evidence
 
 PERCEPTUAL_MAPS = slice(1, 4)  # at 1/4, 1/8 and 1/16: finer ones see pixels, coarser ones everything at once
@@ -68,8 +68,7 @@ class Unexplained(nn.Module):
             evidence: the landmarks the encoder found in the photo; None: it looks for none.
         """
         size = (image.shape[-2], image.shape[-1])
-        parts = [colour_distance(image, render), colour_distance(chroma(image), chroma(render))]
-        parts += perceptual_distances(*maps, size)
+        parts = [*colour_distances(image, render), *perceptual_distances(*maps, size)]
         if evidence is not None:
             parts.append(self.doubt(evidence, size))
         stack = torch.cat(parts, 1)
@@ -110,11 +109,6 @@ class Unexplained(nn.Module):
     def follow(self, running: Tensor, value: Tensor, first: Tensor) -> None:
         """Move a running statistic towards `value`, all the way the first time."""
         running.copy_(torch.where(first, value, running.lerp(value, self.momentum)))
-
-
-def chroma(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """Colour without brightness: each channel less the three channels' mean."""
-    return image - image.mean(1, keepdim=True)
 
 
 def quantile_inside(

@@ -3,7 +3,8 @@
 The first look tells how the head is turned in the picture plane. Heads turned by more than `UPRIGHT` are
 looked at in a crop that is turned with them, for networks learn from heads that stand nearly upright; where
 the first look is unsure, which heads lying on their side or upside down always make it, other turns are
-tried. A turn is kept if the network is surer of the landmarks it finds. Then a detected box gives way to
+tried. A turn is kept if the network is surer of the landmarks it finds, and sure of them: most heads stand
+upright, so a guess among bad looks is given up. Then a detected box gives way to
 theirs, and the last look is the one that counts.
 """
 
@@ -27,6 +28,9 @@ UPRIGHT = math.radians(12)
 UNSURE = -3.7
 # By how much of it a look in another turn must be surer: lying heads are 1.8 surer once they stand.
 SURER = 0.4
+# How sure the network must be of a head in one of the other turns. Of 24 photos, half of them under covers,
+# turned by 60 to 180 degrees, 174 of 180 that ended below it were right, and 4 of 21 that did not.
+SURE = -3.4
 OTHER_TURNS = tuple(math.radians(a) for a in (45, -45, 90, -90, 135, -135, 180))
 TURNS_AT_MOST = 3  # each brings the head closer to upright; from 50 degrees it takes two
 
@@ -102,16 +106,26 @@ class Placer:
         placed = list(targets)
         looks = self.look(placed, self.network)
         unsure = [i for i, look in enumerate(looks) if look.doubt > UNSURE]
+        usual = {i: (placed[i], looks[i]) for i in unsure}
         step = max(1, self.batch_size // len(OTHER_TURNS))
+        kept: list[int] = []
         for start in range(0, len(unsure), step):
-            self.try_turns(placed, looks, dict.fromkeys(unsure[start : start + step], OTHER_TURNS), SURER)
-        moving: Iterable[int] = range(len(placed))
+            turns = dict.fromkeys(unsure[start : start + step], OTHER_TURNS)
+            kept += self.try_turns(placed, looks, turns, SURER)
+        self.straighten(placed, looks, range(len(placed)))
+        guessed = [i for i in kept if looks[i].doubt > SURE]
+        for i in guessed:
+            placed[i], looks[i] = usual[i]
+        self.straighten(placed, looks, guessed)
+        return placed, looks
+
+    def straighten(self, placed: list[Target], looks: list[Look], moving: Iterable[int]) -> None:
+        """Turn the crops of some targets as their heads are turned in them."""
         for _ in range(TURNS_AT_MOST):
             off = [i for i in moving if abs(wrapped(looks[i].roll - placed[i].roll)) > UPRIGHT]
             if not off:
                 break
             moving = self.try_turns(placed, looks, {i: (looks[i].roll,) for i in off}, 0.0)
-        return placed, looks
 
     def try_turns(
         self,

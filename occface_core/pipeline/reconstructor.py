@@ -33,6 +33,7 @@ from occface_core.pipeline.loading import (
 from occface_core.pipeline.person import agree, join_outputs, pick, share_textures
 from occface_core.pipeline.placing import Placer
 from occface_core.pipeline.projection import gather_evidence, texture_side
+from occface_core.pipeline.remnants import without_remnants
 from occface_core.pipeline.textures import SeenTexture, complete_texture
 from occface_core.pipeline.types import Reconstruction
 
@@ -235,7 +236,7 @@ class FaceReconstructor:
             albedo = to_numpy(self.albedo_model.texture(output.params.albedo[i : i + 1])[0].permute(1, 2, 0))
         lookup = None if albedo is None else self.layouts.lookup(texture_side(crop, albedo.shape[0]))
         seen = gather_evidence(target.image, verts_image, crop, crop_mask, self.head, lookup=lookup)
-        head, shown = self.head, seen.seen_texture
+        head, shown = self.head, self._shown(seen.seen_texture, albedo)
         return Reconstruction(
             verts=to_numpy(fit.verts[i]),
             verts_neutral=to_numpy(fit.neutral[i]),
@@ -259,7 +260,7 @@ class FaceReconstructor:
             vertex_sigma_mm=self._vertex_sigma(output, i),
             albedo=albedo,
             texture=self._texture(shown, albedo),
-            texture_visibility=seen.texture_visibility,
+            texture_visibility=None if shown is None else shown.weight,
             uv=None if head.uv is None else to_numpy(head.uv),
             uv_faces=None if head.uv_faces is None else head.uv_faces.cpu().numpy(),
             notes=notes,
@@ -269,6 +270,13 @@ class FaceReconstructor:
         return CheckpointError(
             f"network {self.model_name} answered with NaN or infinite values; its weights are unusable"
         )
+
+    def _shown(self, seen: SeenTexture | None, albedo: np.ndarray | None) -> SeenTexture | None:
+        """What the photo shows of the surface, less what is left of things before the face."""
+        chart = None if seen is None else self.layouts.chart(len(seen.weight))
+        if seen is None or albedo is None or chart is None:
+            return seen
+        return without_remnants(seen, albedo, chart.part)
 
     def _texture(self, shown: SeenTexture | None, albedo: np.ndarray | None) -> np.ndarray | None:
         if shown is None or albedo is None:

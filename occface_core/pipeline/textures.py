@@ -16,7 +16,7 @@ _REACH = 1 / 10  # of the texture's side: how far a seen texel's light is taken 
 # Then, what is still amiss near the border of a gap is taken to reach this far, so that no seam is left.
 _SEAMS = (1 / 32, 1 / 96)
 _CELLS = 6  # cells per standard deviation that light is computed in
-_OVERALL = 0.02  # weight of the light of all seen texels beside that of the near ones
+OVERALL = 0.02  # weight of the light of all seen texels beside that of the near ones
 _ENOUGH = 1e-3  # share of the texture that must be seen before its light is believed
 _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it is not light that differs
 _SEAM_GAIN = (0.6, 1.6)
@@ -89,7 +89,7 @@ def complete_texture(
     if chart is not None:
         # Half seen texels hold something of what covers the face: once is enough. Borders fade out.
         sure = (chart.symmetric & (own.weight[:, ::-1] > _SURE)).astype(np.float32)
-        inner = fitted(_blurred(sure[..., None], _SEAMS[-1]), side)
+        inner = fitted(blurred(sure[..., None], _SEAMS[-1]), side)
         mirrored = SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1))
         photo = _over(photo, mirrored, part, limits=_SIDE_GAIN)
     below = SeenTexture(fitted(albedo, side), np.ones_like(own.weight))
@@ -163,8 +163,8 @@ def light_gain(
         return np.ones_like(own.colour)
     mine, theirs = ((skin * picture.colour).astype(np.float32) for picture in (own, other))
     sums = [picture.mean((0, 1)) for picture in (mine, theirs)]
-    near = [_blurred(picture, _REACH) for picture in (mine, theirs)]
-    share = _OVERALL / skin.mean()
+    near = [blurred(picture, _REACH) for picture in (mine, theirs)]
+    share = OVERALL / skin.mean()
     gain = (near[0] + share * sums[0]) / np.maximum(near[1] + share * sums[1], 1e-6)
     gain = fitted(gain, both.shape[0])
     if part is not None:
@@ -198,11 +198,11 @@ def _seam_gain(
         reach: how far a difference is taken to reach.
     """
     # Colours of skin are near 0.5: where nothing is seen within reach, 0.02 of it says that nothing is amiss.
-    near = [_blurred(picture, reach) + _OVERALL * 0.5 for picture in (mine, theirs)]
+    near = [blurred(picture, reach) + OVERALL * 0.5 for picture in (mine, theirs)]
     return np.clip(fitted(near[0] / near[1], mine.shape[0]), *_SEAM_GAIN)
 
 
-def _blurred(picture: Float[np.ndarray, "U U K"], reach: float) -> Float[np.ndarray, "C C ..."]:
+def blurred(picture: Float[np.ndarray, "U U K"], reach: float) -> Float[np.ndarray, "C C ..."]:
     """Smoothed over `reach` of its side, on a grid just fine enough: that is ten times as fast."""
     picture = picture.astype(np.float32)
     cells = min(picture.shape[0], round(_CELLS / reach))

@@ -85,6 +85,21 @@ def test_a_turn_is_kept_if_the_network_is_surer(
     assert len(looks) == 1
 
 
+@pytest.mark.parametrize(("turned_doubt", "roll"), [(-3.6, math.radians(45)), (-3.2, 0.0)])
+def test_the_best_of_bad_looks_is_given_up_for_the_upright_one(
+    fixed_encoder: type[FaceEncoder], egg_head: HeadModel, turned_doubt: float, roll: float
+) -> None:
+    """Covered profiles are unsure however they are turned; most photos are upright."""
+    # Upright, the other turns, and once each time a crop is to be turned a little more.
+    network = Sure(fixed_encoder(), [-2.5, turned_doubt, turned_doubt, -2.5])
+    placer = Placer(network, egg_head, torch.device("cpu"), last=network, batch_size=4)
+    image = np.zeros((100, 100, 3), np.uint8)
+    target = Target(image, np.array([30.0, 30.0, 70.0, 70.0]), None, (), 1.5)
+    placed, looks = placer.upright([target])
+    assert placed[0].roll == pytest.approx(roll, abs=1e-5)
+    assert looks[0].doubt == pytest.approx(turned_doubt if roll else -2.5)
+
+
 def test_the_box_of_a_turned_head_is_the_standing_one() -> None:
     """Wider than high when it stands, higher than wide when it lies; the same centre."""
     corners = np.array([[-20.0, -10.0], [20.0, -10.0], [20.0, 10.0], [-20.0, 10.0]])

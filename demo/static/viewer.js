@@ -134,6 +134,54 @@ function link() {
   }
 }
 
+// --- fingers --------------------------------------------------------------------------------------------
+// Plotly turns a head with any touch, so a page of heads could not be scrolled by hand, and it knows no pinch.
+// Here a swipe up or down belongs to the page, one to the side turns the heads, two fingers zoom.
+const UNDECIDED = 8; // pixels
+const SETTLED = 200; // ms after a touch in which the head still moves
+const NEAREST = 0.8; // of the camera from the head's middle, in the scene's unit; it starts at 1.35
+const FARTHEST = 4;
+
+const apart = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+
+function zoom(plot, camera, factor) {
+  const offset = ["x", "y", "z"].map((axis) => camera.eye[axis] - camera.center[axis]);
+  const length = Math.hypot(...offset);
+  const scale = Math.min(FARTHEST, Math.max(NEAREST, length * factor)) / length;
+  const [x, y, z] = ["x", "y", "z"].map((axis, i) => camera.center[axis] + scale * offset[i]);
+  return Plotly.relayout(plot, { "scene.camera": { ...camera, eye: { x, y, z } } });
+}
+
+function listenToFingers(plot) {
+  let start = null;
+  let turning = false;
+  let pinch = null;
+  const begin = ({ touches }) => {
+    [start] = touches;
+    if (turning) setTimeout(() => follow(plot), SETTLED);
+    turning = false;
+    const camera = plot._fullLayout?.scene?._scene?.getCamera?.();
+    pinch = touches.length === 2 && camera ? { camera, from: apart(touches) } : null;
+  };
+  const move = (event) => {
+    const [now] = event.touches;
+    if (pinch && event.touches.length === 2) {
+      event.preventDefault();
+      event.stopPropagation();
+      zoom(plot, pinch.camera, pinch.from / apart(event.touches));
+    } else if (!turning && start) {
+      const [x, y] = [Math.abs(now.clientX - start.clientX), Math.abs(now.clientY - start.clientY)];
+      turning = x > UNDECIDED && x > y;
+      if (!turning) event.stopPropagation();
+    }
+    if (turning) follow(plot); // Plotly tells of turns by the mouse alone
+  };
+  plot.addEventListener("touchstart", begin, { capture: true, passive: true });
+  plot.addEventListener("touchend", begin, { capture: true, passive: true });
+  plot.addEventListener("touchmove", move, { capture: true, passive: false });
+}
+plots.forEach(listenToFingers);
+
 function resetView() {
   state.camera = null;
   if (state.message) draw();

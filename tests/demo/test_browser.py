@@ -50,15 +50,19 @@ def address(callbacks: Callbacks) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Iterator["sync_api.Page"]:
+def browser() -> Iterator["sync_api.Browser"]:
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     with sync_api.sync_playwright() as playwright:
         if executable is None and not Path(playwright.chromium.executable_path).exists():
             pytest.skip("no Chromium is installed; run `playwright install chromium`")
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        yield page
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: "sync_api.Browser", address: str) -> "sync_api.Page":
+    return browser.new_page(viewport={"width": 1280, "height": 900})
 
 
 def test_cover_reconstruct_and_turn(page: "sync_api.Page", address: str) -> None:
@@ -141,3 +145,64 @@ def _drag(page: "sync_api.Page") -> None:
     page.mouse.down()
     page.mouse.move(x - 70, y + 10, steps=3)
     page.mouse.up()
+
+
+def test_on_a_phone_a_swipe_scrolls_or_turns_and_two_fingers_zoom(
+    browser: "sync_api.Browser", address: str
+) -> None:
+    page = browser.new_page(viewport={"width": 400, "height": 820}, has_touch=True, is_mobile=True)
+    page.goto(address)
+    page.wait_for_selector("#of-covered img", timeout=WAIT)
+    page.wait_for_timeout(700)
+    page.click("#of-run")
+    page.wait_for_function(DRAWN, arg=1, timeout=WAIT)
+    page.wait_for_timeout(1000)
+    last = page.locator("#of-viewer .of-plot").nth(2)
+    last.scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    (first,) = {tuple(camera) for camera in page.evaluate(CAMERAS)}
+    was = page.evaluate("() => window.scrollY")
+
+    _fingers(page, last, [(0.0, 0.0)], [(0.0, -120.0)])
+    assert page.evaluate("() => window.scrollY") > was + 50
+    assert page.evaluate(CAMERAS)[2] == pytest.approx(first)
+
+    _fingers(page, last, [(0.0, 0.0)], [(60.0, 5.0)])
+    one, two, three = page.evaluate(CAMERAS)
+    assert one == pytest.approx(three, abs=1e-3)
+    assert two == pytest.approx(three, abs=1e-3)
+    assert abs(three[0] - first[0]) > 0.1
+
+    _fingers(page, last, [(-20.0, 0.0), (20.0, 0.0)], [(-28.0, 0.0), (28.0, 0.0)])
+    one, _, nearer = page.evaluate(CAMERAS)
+    assert one == pytest.approx(nearer, abs=1e-3)
+    assert sum(x * x for x in nearer) < 0.8 * sum(x * x for x in three)
+    page.close()
+
+
+def _fingers(
+    page: "sync_api.Page",
+    target: "sync_api.Locator",
+    start: list[tuple[float, float]],
+    end: list[tuple[float, float]],
+) -> None:
+    """Move fingers from places around the middle of `target` to other ones, as a hand would."""
+    box = target.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = page.context.new_cdp_session(page)
+
+    def send(kind: str, share: float) -> None:
+        places = [
+            {"x": x + a + share * (c - a), "y": y + b + share * (d - b), "id": i}
+            for i, ((a, b), (c, d)) in enumerate(zip(start, end, strict=True))
+        ]
+        touched = [] if kind == "touchEnd" else places
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touched})
+
+    send("touchStart", 0.0)
+    for step in range(1, 11):
+        send("touchMove", step / 10)
+        page.wait_for_timeout(40)
+    send("touchEnd", 1.0)
+    page.wait_for_timeout(1500)

@@ -18,10 +18,11 @@ _ROUNDS = 3  # of working out the light and leaving out what is not in it
 _DARKEST = 0.03  # added to colours before their logarithm: below it, noise
 # Standard deviations of skin against the albedo in the photo's light, natural log.
 _CHROMA, _BRIGHTNESS = 0.16, 0.7
+_SEEN = 0.3  # weight from which on a texel belongs to an island
 _ISLAND_SHARE = 0.3  # of the largest seen part; a larger one is no island
 _ISLAND_OFF = 0.8  # standard deviations from which an island is no skin
 _CRUMB = 0.002  # of the texture; a smaller island tells nothing, whatever its colour
-_RIM, _RIM_OFF = 0.025, (1.2, 1.8)  # of the side; deviations of chroma between which a rim fades out
+_RIM, _RIM_OFF = 0.025, (2.0, 3.0)  # of the side; deviations of chroma between which a rim fades out
 _GAP = 0.05  # of the side: gaps narrower than that (nostrils, folds) are no covers
 _GRAIN = 0.006  # of the side, over which colours are averaged
 
@@ -72,7 +73,7 @@ def _islands(
     brightness: Float[np.ndarray, "U U"],
 ) -> Float[np.ndarray, "U U"]:
     """1 in islands that are off colour or too small to tell."""
-    count, label, stats, _ = cv2.connectedComponentsWithStats((skin > 0.3).astype(np.uint8), connectivity=4)
+    count, label, stats, _ = cv2.connectedComponentsWithStats((skin > _SEEN).astype(np.uint8), connectivity=4)
     rest = np.zeros(skin.shape, np.float32)
     if count <= 2:  # nothing, or what is seen hangs together
         return rest

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from occface_core.pipeline.textures import OVERALL, SeenTexture, blurred, fitted
 
+_CELLS = 256  # larger textures are judged at this side
 _REACH = 0.08  # of the texture's side: how far skin tells what light is on it
 _ROUNDS = 3  # of working out the light and leaving out what is not in it
 _DARKEST = 0.03  # added to colours before their logarithm: below it, noise
@@ -37,10 +38,13 @@ def without_remnants(
         albedo: of the face, of any size.
         part: as in `Chart`; only skin (0) is judged.
     """
-    skin = (seen.weight * (part == 0)).astype(np.float32)
-    chroma, brightness = off_colour(seen.colour, fitted(albedo, len(skin)), skin)
-    rest = np.maximum(_islands(skin, chroma, brightness), _rims(skin, part == 0, chroma))
-    return SeenTexture(seen.colour, (seen.weight * (1 - rest)).astype(np.float32))
+    side = len(seen.weight)
+    cells = min(side, _CELLS)
+    is_skin = cv2.resize((part == 0).astype(np.uint8), (cells, cells), interpolation=cv2.INTER_NEAREST) > 0
+    skin = (fitted(seen.weight, cells) * is_skin).astype(np.float32)
+    chroma, brightness = off_colour(fitted(seen.colour, cells), fitted(albedo, cells), skin)
+    rest = np.maximum(_islands(skin, chroma, brightness), _rims(skin, is_skin, chroma))
+    return SeenTexture(seen.colour, (seen.weight * (1 - fitted(rest, side) * (part == 0))).astype(np.float32))
 
 
 def off_colour(

@@ -98,3 +98,13 @@ def test_off_colour_is_in_standard_deviations_of_skin(albedo: np.ndarray) -> Non
     assert np.abs(brightness[60:64, 60:64] + 1).max() < 0.2
     assert np.abs(brightness[:50]).max() < 0.6
     assert chroma.max() < 0.4
+
+
+def test_large_textures_are_judged_alike(albedo: np.ndarray) -> None:
+    colour = lit(albedo)
+    colour[CHIN] = lit(np.broadcast_to(CLOTH, colour.shape))[CHIN]
+    seen = shown(colour, UPPER, CHIN)
+    large = SeenTexture(*(np.repeat(np.repeat(x, 4, 0), 4, 1) for x in (seen.colour, seen.weight)))
+    kept = without_remnants(large, albedo, np.zeros((4 * SIZE, 4 * SIZE), np.uint8)).weight[2::4, 2::4]
+    assert kept[CHIN].max() == 0
+    assert kept[UPPER].mean() > 0.99

@@ -23,7 +23,7 @@ from occface_core.distillation.recipes import (
     join,
     truth_losses,
 )
-from occface_core.distillation.recipes.focus import aligned
+from occface_core.distillation.recipes.focus import E_WEIGHTS, Drawn, aligned, explained
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
@@ -209,6 +209,20 @@ def test_focus_never_reads_the_true_masks(scene: Scene, twin: Twin, student: Fac
     a, b = recipe.losses(student, twin, 0.5), recipe.losses(student, wrong, 0.5)
     for name in a:
         torch.testing.assert_close(a[name], b[name])
+
+
+def test_focus_trusts_its_mask_head_where_the_evidence_is_weak() -> None:
+    region = torch.ones(1, 1, 4, 4)
+    region[..., 3] = 0
+    unlike = torch.full((1, 1, 4, 4), E_WEIGHTS["area"] - 0.2)  # explained, barely
+    unlike[:, :, 2:] = 3.0  # certainly not
+    drawn = Drawn(torch.zeros(1, 3, 4, 4), region, unlike)
+    hidden, unsure = torch.full((1, 1, 2, 2), -2.0), torch.zeros(1, 1, 2, 2)
+    assert bool((explained(unsure, drawn)[:, :, :2, :3] > 0.5).all())
+    assert bool((explained(hidden, drawn)[:, :, :2, :3] < 0.5).all())
+    assert bool((explained(-hidden, drawn)[:, :, 2:, :3] < 0.5).all())
+    assert not explained(-hidden, drawn)[..., 3].any()
+    assert not explained(hidden.requires_grad_(), drawn).requires_grad  # a target, not a term
 
 
 def test_focus_draws_the_face_where_the_landmarks_are(scene: Scene, twin: Twin) -> None:

@@ -44,6 +44,7 @@ from occface_core.rendering.renderer import Renderer
 # A pixel is worth hiding where it is less explained, in standard deviations, than `area`.
 E_WEIGHTS = {"unexplained": 1.0, "area": 0.7, "preserve": 0.1, "binary": 0.3}
 SHARPNESS = 4.0  # of the mask head's target: logits per standard deviation
+OWN_SHARE = 0.5  # of the target that is what the mask head says already
 # The encoder does most of the work: as it grows robust, so does all evidence.
 E_SHARE = 0.25
 
@@ -68,6 +69,19 @@ def aligned(decoded: Decoded, points: Float[Tensor, "B 468 2"]) -> Float[Tensor,
     found, all_of_it = (F.pad(x, (0, 1), value=1.0) for x in (decoded.landmarks, verts[..., :2]))
     affine = torch.linalg.lstsq(found, points).solution
     return torch.cat([all_of_it @ affine, verts[..., 2:]], -1)
+
+
+@torch.no_grad()
+def explained(logits: Float[Tensor, "B 1 M M"], drawn: Drawn) -> Float[Tensor, "B 1 S S"]:
+    """The mask head's target, half by what the model cannot explain and half by what the head says already.
+
+    The evidence errs photo by photo (a hand of the face's colour), a head that has seen many photos errs
+    elsewhere; together they are right more often than either (bootstrapped targets: Reed et al., workshop
+    track of ICLR 2015).
+    """
+    evidence = SHARPNESS * (E_WEIGHTS["area"] - drawn.unlike)
+    own = F.interpolate(logits.float(), size=evidence.shape[-2:], mode="bilinear", align_corners=False)
+    return (evidence.lerp(own, OWN_SHARE)).sigmoid() * drawn.region
 
 
 class FocusRecipe(Recipe):
@@ -155,10 +169,9 @@ class FocusRecipe(Recipe):
         """Encoder: landmarks, priors, and the photometric term where the segmenter sees the face."""
         with torch.no_grad():
             mask = (self.segment(twin.occluded, drawn) > 0).float() * drawn.region
-            explained = (SHARPNESS * (E_WEIGHTS["area"] - drawn.unlike)).sigmoid() * drawn.region
         losses = self.fit(out, decoded, twin, mask)
         if out.mask_logits is not None:
-            losses["mask"] = mask_bce(out.mask_logits, explained, twin)
+            losses["mask"] = mask_bce(out.mask_logits, explained(out.mask_logits, drawn), twin)
         return losses
 
     def fit(self, out: EncoderOutput, decoded: Decoded, twin: Twin, mask: Tensor) -> Losses:

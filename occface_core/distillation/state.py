@@ -30,7 +30,9 @@ _BEFORE: dict[str, Any] = {
     "mask_edges": 0,
     "evidence_blocks": 0,
     "person_share": 0.0,
+    "focus_start": 0.0,
 }
+_READ_BY = {"focus_start": "focus"}  # settings that a single recipe reads: nothing to others
 
 
 def write_state(config: TrainConfig, state: dict[str, Any]) -> None:
@@ -72,7 +74,7 @@ def _refuse_changes(path: Path, stored: dict[str, Any], config: TrainConfig) -> 
     own = json.loads(json.dumps(config.to_dict()))  # lists for tuples, as they were stored
     for field in fields(config):
         key = field.name
-        if key in FREE:
+        if key in FREE or _READ_BY.get(key, config.recipe) != config.recipe:
             continue
         before = list(field.default) if isinstance(field.default, tuple) else field.default
         then, now = stored.get(key, _BEFORE.get(key, before)), own[key]

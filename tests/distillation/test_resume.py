@@ -13,8 +13,9 @@ import torch
 
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.run import run_training
-from occface_core.distillation.state import STATE_FILE
+from occface_core.distillation.state import STATE_FILE, read_state
 from occface_core.distillation.trainer import Trainer
+from occface_core.errors import CheckpointError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -126,3 +127,22 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert len((out / "losses.csv").read_text().splitlines()) == 7
     again = run_training(TrainConfig(out=out, **SETTINGS))  # already finished: nothing to train, nothing lost
     assert again["final"] == metrics["final"] != {}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "start", "refused"), [("focus", 0.0, False), ("focus", 0.25, True), ("damior", 0.25, False)]
+)
+def test_a_run_from_before_focus_had_a_start_goes_on_without_one(
+    tmp_path: Path, recipe: str, start: float, refused: bool
+) -> None:
+    config = TrainConfig(recipe=recipe, out=tmp_path, focus_start=start)
+    then = config.to_dict()
+    del then["focus_start"]
+    torch.save({"step": 3, "config": json.dumps(then)}, tmp_path / STATE_FILE)
+    if refused:
+        with pytest.raises(CheckpointError, match=r"focus_start 0\.0, this one has 0\.25"):
+            read_state(config)
+    else:
+        state = read_state(config)
+        assert state is not None
+        assert state["step"] == 3

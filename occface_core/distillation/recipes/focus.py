@@ -43,7 +43,7 @@ from occface_core.rendering.renderer import Renderer
 
 # A pixel is worth hiding where it is less explained, in standard deviations, than `area`.
 E_WEIGHTS = {"unexplained": 1.0, "area": 0.7, "preserve": 0.1, "binary": 0.3}
-SHARPNESS = 4.0  # of the mask head's target: logits per standard deviation
+SHARPNESS = 4.0  # of the evidence in the mask head's target: logits per standard deviation
 OWN_SHARE = 0.5  # of the target that is what the mask head says already
 # The encoder does most of the work: as it grows robust, so does all evidence.
 E_SHARE = 0.25
@@ -102,27 +102,30 @@ class FocusRecipe(Recipe):
 
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
         """Landmarks alone at first; then the E-step in the first part of a cycle, the M-step in the rest."""
-        if progress < self.config.focus_start:
-            return self.start(predict, twin)
-        segmenting = self.step % self.config.focus_cycle < self.config.focus_cycle * E_SHARE
+        starting = progress < self.config.focus_start
+        segmenting = not starting and self.step % self.config.focus_cycle < self.config.focus_cycle * E_SHARE
         with torch.set_grad_enabled(torch.is_grad_enabled() and not segmenting):
             out = predict(twin.occluded)
             decoded = self.scene.decode(out.params)
+        if starting:
+            return self.start(out, decoded, twin)
         drawn = self.draw(out, decoded, twin)
         return self.e_step(twin.occluded, drawn) if segmenting else self.m_step(out, decoded, twin, drawn)
 
-    def start(self, predict: Predict, twin: Twin) -> Losses:
+    def start(self, out: EncoderOutput, decoded: Decoded, twin: Twin) -> Losses:
         """Before the alternation: an encoder that finds covered landmarks, at half the price of an M-step.
 
         Without masks the photometric term looks at the whole outline; covers are the smaller part of it.
         """
-        out = predict(twin.occluded)
-        size = self.config.input_size
-        outline = face_mask_from_points((twin.points + 1) * (size / 2), size, size)
-        losses = self.fit(out, self.scene.decode(out.params), twin, outline)
+        losses = self.fit(out, decoded, twin, self.outline(twin))
         if out.mask_logits is not None:  # synchronised processes wait for every part's gradients
             losses["mask"] = 0.0 * out.mask_logits.mean((1, 2, 3))
         return losses
+
+    def outline(self, twin: Twin) -> Tensor:
+        """(B,1,S,S) 1 inside the outline of the photo's landmarks."""
+        size = self.config.input_size
+        return face_mask_from_points((twin.points + 1) * (size / 2), size, size)
 
     @torch.no_grad()
     def draw(self, out: EncoderOutput, decoded: Decoded, twin: Twin) -> Drawn:
@@ -135,8 +138,7 @@ class FocusRecipe(Recipe):
         verts_px = to_pixels(aligned(decoded, twin.points), size)
         colour = scene.albedo.vertex_albedo(params.albedo, scene.head)
         result = self.renderer.draw(decoded.verts, verts_px, colour, params.sh_coeffs)
-        outline = face_mask_from_points((twin.points + 1) * (size / 2), size, size)
-        region = ((outline > 0.5) & (result.mask > 0)).float()
+        region = ((self.outline(twin) > 0.5) & (result.mask > 0)).float()
         render = result.image.clamp(0, 1)
         maps = self.maps(twin.occluded, render * region + twin.occluded * (1 - region))
         unlike = self.unexplained(twin.occluded, render, region, maps, out.evidence)

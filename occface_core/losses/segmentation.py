@@ -22,7 +22,7 @@ def neighbour_distances(
     size, (h, w) = 2 * radius + 1, image.shape[-2:]
     padded = F.pad(image, (radius,) * 4, mode="replicate")
     colour = chroma = torch.full_like(image[:, :1], torch.inf)
-    # Window by window: all windows at once, as unfold gives them, take four times as long.
+    # Window by window: all windows at once, as unfold gives them, take three times as long.
     for y in range(size):
         for x in range(size):
             difference = padded[..., y : y + h, x : x + w] - render

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.crop import CROP_SCALE
+from occface_core.data.degrade import degrade
 from occface_core.data.packed import PACK_SCALE, PackedPhotos
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
@@ -38,13 +39,15 @@ class BatchConfig:
     family: str = "random"
     clean_share: float = 0.2
     coverage: tuple[float, float] = (0.1, 0.6)
+    second_share: float = 0.0
+    poor_share: float = 0.0
     duplicates: int = 1
     person_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
-        for name in ("clean_share", "person_share"):
+        for name in ("clean_share", "second_share", "poor_share", "person_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
@@ -277,12 +280,14 @@ class TwinSampler:
             points=points3d,
             family=self.config.family,
             coverage=self.config.coverage,
+            second=self.config.second_share,
             generator=generator,
             other_images=clean.flip(0),
         ).sparing(clean, outline, self.config.clean_share, generator)
+        rng = np.random.default_rng([self.seed, 7, step])
         return TwinBatch(
             clean,
-            result.image,
+            degrade(result.image, self.config.poor_share, rng),
             outline * bare,
             result.mask * bare,
             points,

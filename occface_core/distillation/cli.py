@@ -19,6 +19,8 @@ HELP = {
     "loss_weights": "factors on single loss terms, as shape=0,posed=2; 0 switches a term off",
     "precision": "32-true, bf16-mixed, or auto: bf16-mixed where it is faster",
     "occluders": "painted: one by one in the loading processes; batched: all at once on the training device",
+    "second_share": "part of the covered pictures with a second object on top, as sunglasses over a mask",
+    "poor_share": "part of the pictures a student sees with few pixels and noise, as of faces far away",
     "devices": "processes on this machine; under torchrun leave it out",
     "sheet_minutes": "training time between two sample sheets, 0 for none",
     "checkpoint_minutes": "training time between two resumable states",

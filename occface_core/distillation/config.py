@@ -48,6 +48,8 @@ class TrainConfig:
         occluders: "painted": one by one in the loading processes; "batched": all at once on the training
             device, for GPUs that the loading processes cannot feed. Same families, other pixels.
         occluder_family: "random", "irrational", "empirical" or one family's name.
+        second_share: part of the covered pictures with a second object on top, sunglasses over a mask.
+        poor_share: part of the pictures a student sees with few pixels and noise, see data/degrade.py.
         precision: "32-true", "bf16-mixed", or "auto": bf16-mixed where it is faster.
         devices: processes on this machine; under torchrun what it started.
         checkpoint_minutes: training time between two resumable states.
@@ -92,6 +94,8 @@ class TrainConfig:
     occluders: str = "painted"
     occluder_family: str = "random"
     coverage: tuple[float, float] = (0.1, 0.6)
+    second_share: float = 0.0
+    poor_share: float = 0.0
     clean_share: float = 0.2
     person_share: float = 0.5
     duplicates: int = 4
@@ -122,7 +126,8 @@ class TrainConfig:
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
-        for name in ("synthetic_share", "clean_share", "person_share", "focus_start"):
+        covers = ("clean_share", "second_share", "poor_share")
+        for name in ("synthetic_share", *covers, "person_share", "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         for name in ("duplicates", "devices", "log_every", "sheet_faces", "focus_cycle"):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from occface_core.data.batches import TwinBatch, TwinSampler
+from occface_core.data.degrade import degrade
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.recipes import Twin, join
@@ -106,10 +107,16 @@ class Maker:
             points=batch.points,
             family=self.config.occluder_family,
             coverage=self.config.coverage,
+            second=self.config.second_share,
             generator=generator,
             other_images=batch.image.flip(0),
         ).sparing(batch.image, batch.mask, self.config.clean_share, generator)
-        return result.image, result.mask
+        seen = degrade(result.image, self.config.poor_share, np.random.default_rng(_drawn(generator)))
+        return seen, result.mask
+
+
+def _drawn(generator: torch.Generator) -> int:
+    return int(torch.randint(2**62, (), generator=generator))
 
 
 class Feed:
@@ -177,20 +184,22 @@ class Feed:
             points=points,
             family=self.config.occluder_family,
             coverage=self.config.coverage,
+            second=self.config.second_share,
             generator=generator,
             other_images=clean.flip(0),
         ).sparing(clean, face, self.config.clean_share, generator)
+        seen = degrade(result.image, self.config.poor_share, np.random.default_rng(seed))
         photo, count = supply.photo, 0
         if photo is not None:
             count = len(photo.clean)
             photo = replace(
                 photo,
-                occluded=result.image[:count],
+                occluded=seen[:count],
                 visible=result.mask[:count],
                 coverage=result.coverage[:count],
                 family=result.family[:count],
             )
-        covered = None if supply.rendered is None else (result.image[count:], result.mask[count:])
+        covered = None if supply.rendered is None else (seen[count:], result.mask[count:])
         return Supply(photo, supply.rendered, covered)
 
     def _faces(self, supply: Supply) -> tuple[Tensor, Tensor, Tensor]:

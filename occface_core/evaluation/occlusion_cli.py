@@ -54,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mirrored(parser)
     add("--family", default="random", help="occluder family or group (default random)")
     add_coverage(parser)
+    add("--second", type=float, default=0.0, metavar="SHARE", help="part of the covers under a second object")
+    add(
+        "--pixels",
+        type=int,
+        default=0,
+        metavar="N",
+        help="leave covered pictures N pixels across, as of faces far away (default: all)",
+    )
     add(
         "--duplicates",
         type=int,
@@ -177,7 +185,15 @@ def _twins(
     photos = load_photo_set(args.images, split=args.split)
     packed = cached_pack(photos, args.cache, limit=args.limit, progress=tqdm)
     packed = with_hidden_of(packed, args.hidden, args.split)
-    settings = TwinSettings(size, args.family, tuple(args.coverage), max(1, args.duplicates), args.seed)
+    settings = TwinSettings(
+        size,
+        args.family,
+        tuple(args.coverage),
+        max(1, args.duplicates),
+        args.seed,
+        args.second,
+        args.pixels,
+    )
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]
     for name, reason in left_out[:_NAMED]:

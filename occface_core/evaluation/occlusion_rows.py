@@ -27,8 +27,13 @@ PHOTO_COLUMNS = ("index", "family", "coverage", "own_cover")
 
 
 def kind_of(family: str) -> str:
-    """Kind of a family: "irrational", "empirical", or nothing for a photo left clean."""
-    return "irrational" if family in IRRATIONAL else "empirical" if family in EMPIRICAL else ""
+    """Kind of a family: "irrational", "empirical"; nothing for a clean photo or one object of each.
+
+    >>> kind_of("medical_mask+sunglasses"), kind_of("stripes+hand")
+    ('empirical', '')
+    """
+    parts = set(family.split("+"))
+    return "irrational" if parts <= set(IRRATIONAL) else "empirical" if parts <= set(EMPIRICAL) else ""
 
 
 @dataclass

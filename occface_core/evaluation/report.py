@@ -134,9 +134,12 @@ def _how(run: OcclusionRun) -> str:
     low, high = settings.get("coverage", (0, 0))
     digests = run.settings.get("models", {})
     networks = ", ".join(f"{name} `{str(digest)[:12]}`" for name, digest in sorted(digests.items()))
+    second, pixels = settings.get("second", 0), settings.get("pixels", 0)
+    more = f", a second object on {second:.0%}" if second else ""
+    more += f", covered pictures {pixels} pixels across" if pixels else ""
     return (
         f"{run.settings.get('photos')} photos, {settings.get('size')} px; covers: {settings.get('family')}, "
-        f"{100 * low:.0f}-{100 * high:.0f} % of the face asked for, seed {settings.get('seed')}; twins "
+        f"{100 * low:.0f}-{100 * high:.0f} % of the face asked for{more}, seed {settings.get('seed')}; twins "
         f"`{run.settings.get('twins')}`. Models by hash: {networks or 'unknown'}."
     )
 

@@ -7,7 +7,7 @@ files sees what a network in this process sees.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.batches import TwinBatch, number_people, still_matrix, uncovered, warp
+from occface_core.data.degrade import shrunk
 from occface_core.data.packed import PackedPhotos
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
@@ -22,7 +23,7 @@ from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
 from occface_core.occlusion.types import Occlusion
 
-VERSION = 3  # raise it when the same settings give other pixels: predictions made before then fit no more
+VERSION = 4  # raise it when the same settings give other pixels: predictions made before then fit no more
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TwinSettings:
         coverage: range of the share of the face that is hidden.
         covers: different covers of each photo; the first is the twin, the others measure consistency.
         seed: of the covers.
+        second: share of the covers with a second object on top.
+        pixels: pixels across that are left of covered pictures, as of a face far away; 0: all of them.
     """
 
     size: int = 112
@@ -42,6 +45,8 @@ class TwinSettings:
     coverage: tuple[float, float] = (0.2, 0.5)
     covers: int = 1
     seed: int = 0
+    second: float = 0.0
+    pixels: int = 0
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
@@ -49,6 +54,10 @@ class TwinSettings:
         check_share_range("coverage", self.coverage, may_be_one_value=True)
         if self.seed < 0:
             raise ConfigError(f"seed {self.seed} must be at least 0")
+        if not 0.0 <= self.second <= 1.0:
+            raise ConfigError(f"second {self.second} must be a share within 0..1")
+        if self.pixels and not 8 <= self.pixels <= self.size:
+            raise ConfigError(f"pixels {self.pixels} is outside 8..{self.size}, the size of the crops")
         if self.covers < 1:
             raise ConfigError(f"covers {self.covers} must be at least 1")
 
@@ -177,7 +186,7 @@ class EvaluationTwins:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         # Pieces of other people come from earlier photos only: those are there whatever the limit.
         other = self._crop(int(rng.integers(row))) if row else None
-        return occlude(
+        made = occlude(
             clean,
             face,
             points=points,
@@ -185,7 +194,11 @@ class EvaluationTwins:
             coverage=self.settings.coverage,
             generator=generator,
             other_images=other,
+            second=self.settings.second,
         )
+        if not self.settings.pixels:
+            return made
+        return replace(made, image=shrunk(made.image, self.settings.pixels, 0.0, generator))
 
 
 def _whole(image: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The public call: occlude a batch of face images, seeded, with exact masks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,12 +17,15 @@ from occface_core.occlusion.held import cup, microphone, phone
 from occface_core.occlusion.kernels import compose
 from occface_core.occlusion.medical_mask import medical_mask
 from occface_core.occlusion.request import (
+    SECOND_COVERAGE,
     FamilyChoice,
     check_coverage,
     check_finite,
+    check_second,
     check_shapes,
     resolve_family,
     sample_seeds,
+    second_family,
 )
 from occface_core.occlusion.types import Occlusion, Painted, Sample
 
@@ -59,6 +63,7 @@ def occlude(
     generator: torch.Generator,
     other_images: Float[Tensor, "N 3 h w"] | None = None,
     shadows: bool = True,
+    second: float = 0.0,
 ) -> Occlusion:
     """Cover part of every face and say exactly which part.
 
@@ -81,17 +86,21 @@ def occlude(
             copy of the image itself.
         shadows: let the empirical families darken the skin beside them. Outside ``occluder`` the picture is
             untouched when this is False, and always for the irrational families.
+        second: share of the samples that get a second object on top, sunglasses or a hand over a mask for
+            instance: 5 to 30 % of what the first leaves, whatever ``coverage`` says. Their family is
+            ``"medical_mask+sunglasses"``; the other samples keep their pixels.
 
     Returns:
         Occlusion on the device and in the dtype of ``image``.
 
     Raises:
-        OcclusionError: unknown family, coverage out of range, shapes that do not fit together, NaN or
-            infinite inputs, or an empirical family without points.
+        OcclusionError: unknown family, coverage or second out of range, shapes that do not fit together, NaN
+            or infinite inputs, or an empirical family or a second object without points.
     """
     check_shapes(image, face_mask, points, other_images)
     check_finite(image, face_mask, points)
     check_coverage(coverage)
+    check_second(second, has_points=points is not None)
     names, weights = resolve_family(family, has_points=points is not None)
     seeds = sample_seeds(image.shape[0], generator)
     pictures = _to_numpy(image).transpose(0, 2, 3, 1)
@@ -112,14 +121,24 @@ def occlude(
             target=None if coverage is None else float(rng.uniform(*coverage)),
             shadows=shadows,
         )
-        painted = _painter(name)(sample, rng)
-        composed, alpha = compose(
-            sample.image, painted.shadow if shadows else None, painted.colour, painted.alpha
-        )
+        composed, alpha = _cover(sample, name, rng)
+        if second and rng.random() < second:
+            extra = second_family(name, rng.random())
+            target = None if coverage is None else float(rng.uniform(*SECOND_COVERAGE))
+            rest = replace(sample, image=composed, face=sample.face * (1 - alpha), target=target)
+            composed, over = _cover(rest, extra, rng)
+            name, alpha = f"{name}+{extra}", 1 - (1 - alpha) * (1 - over)
         chosen.append(name)
         colours.append(composed)
         occluders.append(alpha)
     return _gather(image, face_mask, colours, occluders, chosen)
+
+
+def _cover(sample: Sample, name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The picture (H,W,3) with an object in front, and the object's opacity (H,W)."""
+    painted = _painter(name)(sample, rng)
+    shadow = painted.shadow if sample.shadows else None
+    return compose(sample.image, shadow, painted.colour, painted.alpha)
 
 
 def _painter(name: str) -> Painter:

@@ -1,4 +1,4 @@
-"""Face masks: surgical, cloth and FFP, modelled on the mean face and warped onto each face."""
+"""Face masks: surgical, cloth, moulded and folded FFP, modelled on the mean face, warped onto each face."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,19 +8,19 @@ import numpy as np
 
 from occface_core.occlusion.canonical import canonical_points
 from occface_core.occlusion.face_points import EYES_AND_LIPS
+from occface_core.occlusion.mask_fabric import mask_texture
 from occface_core.occlusion.posing import place_warped, warp_matrix
 from occface_core.occlusion.scene import Scene, plain_texture
 from occface_core.occlusion.surfaces import grid_normals, outline_coverage, ribbon
-from occface_core.occlusion.textures import fractal_noise, random_colour
 from occface_core.occlusion.types import Painted, Sample
 
 ROWS, COLUMNS = 26, 35
-_TEXTURE = 128
 AXIS_Z = -0.02  # metres; the mask is described in cylinder coordinates (angle, y) about this vertical axis
 # Height of the upper edge on the nose, from below the nostrils (worn wrongly) to the bridge, metres.
 TOP_LEVELS = (-0.030, -0.016, -0.004, 0.004, 0.011, 0.018, 0.025)
-STYLES = ("surgical", "cloth", "ffp")
-STYLE_SHARES = (0.55, 0.25, 0.20)
+# "ffp" is moulded to a cup; "fold" lies flat in its box and opens to a keel (KN95 and its like).
+STYLES = ("surgical", "cloth", "ffp", "fold")
+STYLE_SHARES = (0.46, 0.24, 0.12, 0.18)
 LEVEL_SHARES = (0.06, 0.06, 0.12, 0.22, 0.24, 0.20, 0.10)
 
 
@@ -86,11 +86,12 @@ def _outline(style: str, top: float, angle: np.ndarray) -> tuple[np.ndarray, np.
         "surgical": min(top - 0.004, -0.001),
         "cloth": min(top, -0.006),
         "ffp": min(top - 0.004, -0.008),
+        "fold": min(top - 0.006, -0.010),
     }
-    spread = {"surgical": 0.45, "cloth": 0.34, "ffp": 0.36}[style]
-    lift = {"surgical": 0.002, "cloth": -0.008, "ffp": -0.010}[style]
+    spread = {"surgical": 0.45, "cloth": 0.34, "ffp": 0.36, "fold": 0.40}[style]
+    lift = {"surgical": 0.002, "cloth": -0.008, "ffp": -0.010, "fold": -0.006}[style]
     upper = shoulder[style] + (top - shoulder[style]) * np.exp(-((side / spread) ** 2)) + lift * side**2
-    low_side = {"surgical": 0.040, "cloth": 0.052, "ffp": 0.058}[style]
+    low_side = {"surgical": 0.040, "cloth": 0.052, "ffp": 0.058, "fold": 0.050}[style]
     lower = -0.094 + low_side * side**2.3
     return upper, lower
 
@@ -98,7 +99,8 @@ def _outline(style: str, top: float, angle: np.ndarray) -> tuple[np.ndarray, np.
 @lru_cache(maxsize=64)
 def mask_design(style: str, level: int, wide: bool) -> MaskDesign:
     """A mask of one of the styles whose upper edge lies at one of the levels."""
-    reach = np.radians({"surgical": 78.0, "cloth": 74.0, "ffp": 70.0}[style] + (6.0 if wide else 0.0))
+    degrees = {"surgical": 78.0, "cloth": 74.0, "ffp": 70.0, "fold": 74.0}[style]
+    reach = np.radians(degrees + (6.0 if wide else 0.0))
     angle = np.linspace(-reach, reach, COLUMNS)
     upper, lower = _outline(style, TOP_LEVELS[level], angle)
     down = np.linspace(0.0, 1.0, ROWS)[:, None]
@@ -113,8 +115,7 @@ def mask_design(style: str, level: int, wide: bool) -> MaskDesign:
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    bulge = np.cos(angle / reach * np.pi / 2) * np.sin(np.pi * np.clip(down, 0.02, 0.98)) ** 0.8
-    radius = radius + 0.002 + {"surgical": 0.003, "cloth": 0.005, "ffp": 0.015}[style] * bulge
+    radius = radius + 0.002 + _bulge(style, angle / reach, down)
     grid = np.stack([np.sin(angle) * radius, heights, np.cos(angle) * radius + AXIS_Z], axis=-1)
     weights = warp_matrix(grid.reshape(-1, 3))
     ids = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
@@ -122,6 +123,16 @@ def mask_design(style: str, level: int, wide: bool) -> MaskDesign:
     bands = tuple(_straps(style, grid))
     straps = tuple(warp_matrix(strap) for strap in bands)
     return MaskDesign(grid, bands, weights, rim, straps)
+
+
+def _bulge(style: str, across: np.ndarray, down: np.ndarray) -> np.ndarray:
+    """(R,C) metres that the mask stands off the taut surface, by place across (-1..1) and down (0..1)."""
+    if style == "fold":
+        # two flat halves that meet at a keel: up along the nose, farthest before the lips, back to the chin
+        keel = np.interp(down, (0.0, 0.15, 0.45, 1.0), (0.0, 0.010, 0.024, 0.002))
+        return keel * np.clip(1 - np.abs(across) / 0.75, 0, 1)
+    height = {"surgical": 0.003, "cloth": 0.005, "ffp": 0.015}[style]
+    return height * np.cos(across * np.pi / 2) * np.sin(np.pi * np.clip(down, 0.02, 0.98)) ** 0.8
 
 
 def _straps(style: str, grid: np.ndarray) -> list[np.ndarray]:
@@ -139,70 +150,6 @@ def _straps(style: str, grid: np.ndarray) -> list[np.ndarray]:
             band = ribbon(path, np.array([0.0, 1.0, 0.0]), 0.0028 if style != "ffp" else 0.0045)
             bands.append((band if side > 0 else band[:, ::-1]).reshape(-1, 3))
     return bands
-
-
-def _fabric(style: str, rng: np.random.Generator) -> np.ndarray:
-    """(3,) base colour of the outside."""
-    if style == "surgical":
-        common = [
-            (0.56, 0.76, 0.88),
-            (0.93, 0.94, 0.95),
-            (0.62, 0.83, 0.80),
-            (0.10, 0.10, 0.11),
-            (0.93, 0.72, 0.78),
-        ]
-        base = np.array(common[int(rng.choice(5, p=[0.4, 0.25, 0.12, 0.15, 0.08]))])
-    elif style == "ffp":
-        common = [(0.94, 0.94, 0.93), (0.12, 0.12, 0.13), (0.55, 0.56, 0.58), (0.80, 0.86, 0.90)]
-        base = np.array(common[int(rng.choice(4, p=[0.65, 0.2, 0.05, 0.1]))])
-    elif rng.random() < 0.35:
-        base = np.full(3, rng.choice([0.06, 0.1, 0.2, 0.85]))
-    else:
-        base = 0.75 * random_colour(rng) + 0.08
-    return np.clip(base + rng.normal(0, 0.02, 3), 0.03, 0.97).astype(np.float32)
-
-
-def mask_texture(style: str, rng: np.random.Generator) -> np.ndarray:
-    """(T,T,4) fabric with weave, pleats or seam, hems and a wrinkle pattern; opaque."""
-    size = _TEXTURE
-    across = np.linspace(-1, 1, size, dtype=np.float32)[None, :]
-    down = np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    shade = 1.0 + 0.10 * (fractal_noise(rng, size, size, size / 3) - 0.5)
-    shade += rng.normal(0, 0.02, (size, size)).astype(np.float32)
-    base = np.broadcast_to(_fabric(style, rng), (size, size, 3)).copy()
-    if style == "surgical":
-        for place in np.array([0.30, 0.48, 0.66]) + rng.normal(0, 0.015, 3):
-            offset = (down - np.float32(place)) * 28.0
-            shade -= 0.16 * np.exp(-((offset - 0.35) ** 2) / 0.18) - 0.07 * np.exp(
-                -((offset + 0.5) ** 2) / 0.3
-            )
-        shade -= 0.10 * np.exp(-(((down - 0.055) * 60) ** 2))
-    else:
-        shade -= (0.16 if style == "cloth" else 0.10) * np.exp(-((across * 45) ** 2))
-        if style == "cloth" and rng.random() < 0.4:
-            base = _print(rng, base)
-    hem = np.minimum(np.minimum(down, 1 - down) * 22, (1 - np.abs(across)) * 16)
-    shade -= 0.14 * np.exp(-((hem - 1.1) ** 2) / 0.12)
-    rgba = np.ones((size, size, 4), np.float32)
-    rgba[..., :3] = np.clip(base * shade[..., None], 0.0, 1.0)
-    return rgba
-
-
-def _print(rng: np.random.Generator, base: np.ndarray) -> np.ndarray:
-    """A pattern of dots, checks or stripes in a second colour."""
-    size, second = base.shape[0], random_colour(rng)
-    step = rng.uniform(7, 18)
-    x = np.arange(size, dtype=np.float32)[None, :] / np.float32(step)
-    y = np.arange(size, dtype=np.float32)[:, None] / np.float32(step)
-    kind = rng.integers(3)
-    if kind == 0:
-        field = np.sin(2 * np.pi * x) * np.sin(2 * np.pi * y) - 0.35
-    elif kind == 1:
-        field = np.sin(np.pi * x) * np.sin(np.pi * y)
-    else:
-        field = np.broadcast_to(np.sin(2 * np.pi * (y if rng.random() < 0.5 else x)), (size, size))
-    blend = np.clip(field * 6 + 0.5, 0, 1)[..., None].astype(np.float32)
-    return base + blend * (second - base)
 
 
 def mask_relief(style: str, rng: np.random.Generator) -> np.ndarray:
@@ -240,12 +187,12 @@ def strap_colour(texture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def medical_mask(sample: Sample, rng: np.random.Generator) -> Painted:
-    """A surgical, cloth or FFP mask from the nose to below the chin, with straps, folds and contact shadow.
+    """A mask of one of the styles from the nose to below the chin, with straps, folds and contact shadow.
 
     With a target, the upper edge moves between the bridge of the nose and the upper lip to come near it.
     """
     scene = Scene.of(sample)
-    style = STYLES[int(rng.choice(3, p=STYLE_SHARES))]
+    style = STYLES[int(rng.choice(len(STYLES), p=STYLE_SHARES))]
     design = _choose(sample, scene.points, style, rng)
     texture = mask_texture(style, rng)
     grid = place_warped(scene.points, design.weights).reshape(ROWS, COLUMNS, 3)

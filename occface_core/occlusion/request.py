@@ -24,6 +24,19 @@ EMPIRICAL_NAMES: tuple[str, ...] = (
 # Shares of the empirical families in a mix, against 1 for the others: what hides faces most often.
 _EMPIRICAL_WEIGHT = {"medical_mask": 3.0, "sunglasses": 2.0, "hand": 2.0}
 
+# What hides a face besides a first object, and how often; of what lies in one place there is one.
+SECOND_SHARES = {
+    "sunglasses": 3.0,
+    "glasses": 3.0,
+    "hand": 2.0,
+    "cap_brim": 2.0,
+    "hair_strands": 2.0,
+    "medical_mask": 2.0,
+    "phone": 1.0,
+}
+_ONE_PLACE = ({"sunglasses", "glasses"}, {"medical_mask", "scarf"}, {"cap_brim"}, {"hair_strands"})
+SECOND_COVERAGE = (0.05, 0.3)  # of what the first object leaves
+
 FamilyChoice = str | Sequence[str] | Mapping[str, float]
 
 
@@ -83,6 +96,30 @@ def _expand(name: str, has_points: bool) -> dict[str, float]:
         known = ", ".join((*IRRATIONAL_NAMES, *EMPIRICAL_NAMES, "irrational", "empirical", "random"))
         raise OcclusionError(f"unknown occlusion family {name!r}; known: {known}")
     return {name: 1.0}
+
+
+def second_family(first: str, draw: float) -> str:
+    """The family of an object that comes on top of a first one; `draw` is uniform in [0,1).
+
+    >>> second_family("sunglasses", 0.0)
+    'hand'
+    """
+    taken = set().union(*(place for place in _ONE_PLACE if first in place), {first})
+    names = [name for name in SECOND_SHARES if name not in taken]
+    bounds = np.cumsum([SECOND_SHARES[name] for name in names])
+    return names[min(int(np.searchsorted(bounds, draw * bounds[-1], side="right")), len(names) - 1)]
+
+
+def check_second(second: float, *, has_points: bool) -> None:
+    """Refuse shares of second objects outside 0..1, and any without points: they are all empirical.
+
+    Raises:
+        OcclusionError: with the share.
+    """
+    if not 0.0 <= second <= 1.0:
+        raise OcclusionError(f"second {second!r} must be a share within 0..1")
+    if second and not has_points:
+        raise OcclusionError("second objects need points (B,468,3); pass points= or second=0")
 
 
 def check_coverage(coverage: tuple[float, float] | None) -> None:

@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="share of the face to hide (default 0.2 0.5)",
     )
+    parser.add_argument(
+        "--second",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="part of the faces that get a second object on top, as sunglasses over a mask (default 0)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same pixels (default 0)")
     parser.add_argument(
         "--boxes", type=Path, metavar="CSV", help="image,x0,y0,x1,y1: boxes of the 68 landmarks"
@@ -59,12 +66,13 @@ def run(args: argparse.Namespace) -> int:
     low, high = args.coverage
     if not 0 <= low <= high <= 1:
         raise ConfigError(f"--coverage {low} {high}: give two shares of the face, 0 <= LOW <= HIGH <= 1")
-    from occface_core.occlusion.request import resolve_family
+    from occface_core.occlusion.request import check_second, resolve_family
     from occface_core.pipeline.inputs import BoxTable, find_files, refuse_shared_folder
     from occface_core.pipeline.manifest import Manifest, make_folder
     from occface_core.pipeline.reconstructor import FaceReconstructor
 
     resolve_family(args.family, has_points=True)
+    check_second(args.second, has_points=True)
     files = find_files(args.inputs, skip=args.out)
     refuse_shared_folder(files, args.out)
     boxes = BoxTable.read(args.boxes) if args.boxes else None
@@ -137,6 +145,7 @@ def _cover(
         family=args.family,
         coverage=tuple(args.coverage),
         generator=torch.Generator().manual_seed(args.seed + number),
+        second=args.second,
     )
 
 

@@ -80,11 +80,27 @@ def test_covers_in_the_photos_themselves_shrink_masks_not_pictures(make_twins, l
         ({"coverage": (0.5, 0.2)}, "increasing"),
         ({"size": 8}, "size 8"),
         ({"seed": -1}, "seed -1"),
+        ({"second": 1.2}, "second 1.2"),
+        ({"pixels": 4}, "pixels 4"),
+        ({"pixels": 200}, "pixels 200"),
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TwinSettings(**wrong)
+
+
+def test_second_objects_and_few_pixels_touch_covered_pictures_alone(make_twins) -> None:
+    plain, twice, small = make_twins(4), make_twins(4, second=1.0), make_twins(4, pixels=16)
+    assert len({twins.identifier for twins in (plain, twice, small)}) == 3
+    one, two, few = plain[0], twice[0], small[0]
+    assert torch.equal(one.clean, two.clean)
+    assert torch.equal(one.clean, few.clean)
+    assert all("+" in name for name in two.family)
+    assert bool((two.coverage > one.coverage).all())
+    assert torch.equal(one.visible, few.visible)
+    step = lambda images: (images[..., 1:] - images[..., :-1]).abs().mean()  # noqa: E731
+    assert float(step(few.occluded)) < 0.6 * float(step(one.occluded))
 
 
 def test_exported_files_are_the_twins(make_twins, tmp_path: Path) -> None:

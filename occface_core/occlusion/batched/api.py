@@ -1,6 +1,7 @@
 """The batched call: cover every face of a batch on the device where it lies."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,17 +17,21 @@ from occface_core.occlusion.batched.group import Group, Layer, compose
 from occface_core.occlusion.batched.irrational import IRRATIONAL
 from occface_core.occlusion.request import (
     EMPIRICAL_NAMES,
+    SECOND_COVERAGE,
     FamilyChoice,
     check_coverage,
     check_finite,
+    check_second,
     check_shapes,
     resolve_family,
     sample_seeds,
+    second_family,
 )
 from occface_core.occlusion.types import Occlusion
 
 # Samples painted together: what fits a processor's cache, or a GPU's memory. The pixels are the same.
 _AT_ONCE = {"cpu": 4, "cuda": 256}
+_SECOND = 0x5DEECE66D  # turns the seed of a sample into that of its second object
 
 
 def occlude_batch(
@@ -40,6 +45,7 @@ def occlude_batch(
     other_images: Float[Tensor, "N 3 h w"] | None = None,
     shadows: bool = True,
     bank: OccluderBank | None = None,
+    second: float = 0.0,
 ) -> Occlusion:
     """Cover part of every face, as :func:`occlude` does, but all of them at once and on their own device.
 
@@ -57,6 +63,7 @@ def occlude_batch(
         other_images: (N,3,h,w) pictures that ``other_image`` cuts pieces from, or None.
         shadows: let the empirical families darken the skin beside them.
         bank: designs of the empirical families; the usual ones by default.
+        second: share of the samples that get a second object on top, as for :func:`occlude`.
 
     Returns:
         Occlusion on the device and in the dtype of ``image``.
@@ -67,23 +74,69 @@ def occlude_batch(
     check_shapes(image, face_mask, points, other_images)
     check_finite(image, face_mask, points)
     check_coverage(coverage)
+    check_second(second, has_points=points is not None)
     names, weights = resolve_family(family, has_points=points is not None)
     # Drawn on the CPU: which samples a painter gets is then known without asking the GPU.
     seeds = torch.tensor(sample_seeds(len(image), generator), dtype=torch.int64)
-    picks = Draws(seeds).uniform("family")[:, 0].double().numpy()
-    chosen = np.searchsorted(weights, picks, side="right")
+    draws = Draws(seeds)
+    picks = draws.uniform("family")[:, 0].double().numpy()
+    families = np.array(names, dtype=object)[np.searchsorted(weights, picks, side="right")]
     whole = _whole(image, face_mask, points, coverage, upload(seeds, image.device), other_images)
+    result, occluder = _paint(whole, families, shadows, bank)
+    if second:
+        result, occluder, families = _paint_again(
+            whole, draws, second, (result, occluder, families), shadows, bank
+        )
+    return _finish(image, face_mask, result, occluder, families.tolist())
+
+
+def _paint(
+    whole: Group, families: np.ndarray, shadows: bool, bank: OccluderBank | None
+) -> tuple[Tensor, Tensor]:
+    """Pictures with an object of its family before each, and the objects' opacity."""
     result, occluder = whole.image.clone(), torch.zeros_like(whole.face)
-    families = np.array(names)[chosen]
-    for members, painter in _work(families, bank, image.device):
-        rows = upload(members, image.device)
+    for members, painter in _work(families, bank, whole.image.device):
+        rows = upload(members, whole.image.device)
         group = _rows(whole, rows)
         layer = painter(group)
         if not shadows:
             layer = Layer(layer.colour, layer.alpha)
         result.index_copy_(0, rows, compose(group.image, layer))
         occluder.index_copy_(0, rows, layer.alpha)
-    return _finish(image, face_mask, result, occluder, families.tolist())
+    return result, occluder
+
+
+def _paint_again(
+    whole: Group,
+    draws: Draws,
+    share: float,
+    first: tuple[Tensor, Tensor, np.ndarray],
+    shadows: bool,
+    bank: OccluderBank | None,
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Pictures, opacity and families, a share of them with a second object; `draws` are on the CPU."""
+    result, occluder, families = first
+    members = np.flatnonzero(draws.chance("second", share)[:, 0].numpy())
+    if not len(members):
+        return first
+    wanted = draws.uniform("second family")[:, 0].double().numpy()[members]
+    below = families[members]
+    above = np.array([second_family(*pair) for pair in zip(below, wanted, strict=True)], dtype=object)
+    rows = upload(members, whole.image.device)
+    picture, hidden = result.index_select(0, rows), occluder.index_select(0, rows)
+    painted, over = _paint(_remaining(_rows(whole, rows), picture, hidden), above, shadows, bank)
+    result.index_copy_(0, rows, painted)
+    occluder.index_copy_(0, rows, 1 - (1 - hidden) * (1 - over))
+    families[members] = [f"{one}+{other}" for one, other in zip(below, above, strict=True)]
+    return result, occluder, families
+
+
+def _remaining(group: Group, covered: Tensor, occluder: Tensor) -> Group:
+    """What first objects leave of a group, with random numbers of its own for second ones."""
+    draws = Draws(group.draws.seeds ^ _SECOND)
+    low, high = SECOND_COVERAGE
+    target = draws.uniform("target", low=low, high=high)[:, 0]
+    return replace(group, image=covered, face=group.face * (1 - occluder), target=target, draws=draws)
 
 
 def _work(

@@ -21,6 +21,7 @@ from occface_core.occlusion.batched.pieces import (
     surface,
     texels,
 )
+from occface_core.occlusion.mask_fabric import mask_texture
 from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv
 
 _FLIP = np.array([1.0, -1.0, -1.0], np.float32)
@@ -28,14 +29,14 @@ _STRANDS, _LOCKS = 22, 9  # of a bundle of hair; bundles
 
 
 def _mask(rng: np.random.Generator) -> Design:
-    style = medical_mask.STYLES[int(rng.choice(3, p=medical_mask.STYLE_SHARES))]
+    style = medical_mask.STYLES[int(rng.choice(len(medical_mask.STYLES), p=medical_mask.STYLE_SHARES))]
     # every height as often as any: a target picks among them
     level = int(rng.integers(len(medical_mask.TOP_LEVELS)))
     wide = bool(rng.random() < 0.5)
     made = medical_mask.mask_design(style, level, wide)
     outward = grid_normals((made.grid * _FLIP).astype(np.float32))
     moved = outward * medical_mask.mask_relief(style, rng)[..., None]
-    texture = medical_mask.mask_texture(style, rng)
+    texture = mask_texture(style, rng)
     pieces = [surface(made.grid + moved, weights=made.weights, moved=moved.reshape(-1, 3))]
     for band, weights in zip(made.bands, made.straps, strict=True):
         strap = band.reshape(2, -1, 3)

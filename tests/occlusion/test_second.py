@@ -1,0 +1,110 @@
+"""Second objects on top of a first one, painted one by one and in batches; the styles of masks."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from occface_core.errors import OcclusionError
+from occface_core.occlusion import EMPIRICAL, FAMILIES, occlude, occlude_batch
+from occface_core.occlusion.mask_fabric import mask_texture
+from occface_core.occlusion.medical_mask import COLUMNS, ROWS, STYLES, mask_design
+from occface_core.occlusion.request import SECOND_SHARES, second_family
+
+
+@pytest.fixture(params=["painted", "batched"])
+def cover(request, small_bank):  # type: ignore[no-untyped-def]
+    return occlude if request.param == "painted" else partial(occlude_batch, bank=small_bank)
+
+
+def run(cover, faces, second, *, seed=0, points=True, **options):  # type: ignore[no-untyped-def]
+    images, masks, clouds = faces
+    generator = torch.Generator().manual_seed(seed)
+    given = clouds if points else None
+    return cover(images, masks, points=given, generator=generator, second=second, **options)
+
+
+def test_a_second_object_hides_more_and_leaves_the_first_where_it_was(cover, faces):
+    images, masks, _ = faces
+    one = run(cover, faces, 0.0, family="medical_mask", shadows=False)
+    two = run(cover, faces, 1.0, family="medical_mask", shadows=False)
+    for name in two.family:
+        first, extra = name.split("+")
+        assert first == "medical_mask"
+        assert extra in SECOND_SHARES
+    assert bool((two.occluder >= one.occluder - 1e-6).all())
+    assert bool((two.coverage > one.coverage).all())
+    assert torch.equal(two.mask, masks * (1 - two.occluder))
+    outside = (two.occluder == 0).expand_as(images)
+    assert torch.equal(two.image[outside], images[outside])
+
+
+def test_the_other_samples_keep_their_pixels(cover, make_faces):
+    many = make_faces(24, 40, 40)
+    one, two = run(cover, many, 0.0), run(cover, many, 0.5)
+    twice = torch.tensor(["+" in name for name in two.family])
+    assert 5 < int(twice.sum()) < 19
+    assert torch.equal(one.image[~twice], two.image[~twice])
+    assert [name.split("+")[0] for name in two.family] == one.family
+
+
+def test_pixels_do_not_depend_on_the_batch(cover, make_faces):
+    images, masks, points = make_faces(6, 48, 48)
+    whole = run(cover, (images, masks, points), 0.7, seed=4)
+    generator = torch.Generator().manual_seed(4)
+    for index in range(6):
+        one = slice(index, index + 1)
+        single = cover(images[one], masks[one], points=points[one], generator=generator, second=0.7)
+        assert single.family == whole.family[one]
+        assert torch.equal(single.image, whole.image[one])
+        assert torch.equal(single.occluder, whole.occluder[one])
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, float("nan")])
+def test_impossible_shares_are_refused(cover, faces, wrong):
+    with pytest.raises(OcclusionError, match="second"):
+        run(cover, faces, wrong)
+
+
+def test_without_points_there_is_nothing_to_put_a_second_object_on(cover, faces):
+    with pytest.raises(OcclusionError, match="second objects need points"):
+        run(cover, faces, 0.5, points=False, family="irrational")
+
+
+@pytest.mark.parametrize("first", FAMILIES)
+def test_second_families_lie_elsewhere(first):
+    drawn = {second_family(first, draw) for draw in np.linspace(0, 0.9999, 400)}
+    assert first not in drawn
+    assert drawn <= set(EMPIRICAL)
+    assert len(drawn) >= 4
+    eyes = {"sunglasses", "glasses"}
+    if first in eyes:
+        assert not drawn & eyes
+    if first == "scarf":
+        assert "medical_mask" not in drawn
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_mask_styles_have_their_own_shape_and_opaque_fabric(style):
+    grid = mask_design(style, 4, False).grid
+    assert grid.shape == (ROWS, COLUMNS, 3)
+    plain = mask_design("surgical", 4, False).grid
+    ahead = float(grid[..., 2].max() - plain[..., 2].max())
+    least = {"surgical": 0.0, "cloth": 0.0, "ffp": 0.006, "fold": 0.012}[style]
+    assert least <= ahead < 0.03
+    for seed in range(30):
+        texture = mask_texture(style, np.random.default_rng(seed))
+        assert float(texture[..., 3].min()) == 1
+        assert float(texture.min()) >= 0
+        assert float(texture.max()) <= 1
+
+
+def test_a_folded_mask_has_a_keel():
+    """At the middle the folded mask breaks where the moulded one is round."""
+    kink = {}
+    for style in ("ffp", "fold"):
+        depth = mask_design(style, 4, False).grid[ROWS // 2, :, 2]
+        middle = COLUMNS // 2
+        kink[style] = 2 * depth[middle] - depth[middle - 1] - depth[middle + 1]
+    assert kink["fold"] > 1.8 * kink["ffp"]

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 
 from demo import heads, report
-from demo.engine import Comparison, Covered, Engine, Photo
+from demo.engine import NOTHING, Comparison, Covered, Engine, Photo
 from demo.examples import Example, astronaut, renders
 from demo.exports import Exports
 from occface_core.data.images import LoadedImage, as_image, load_image
@@ -129,11 +129,13 @@ class Callbacks:
         return "", None, "", "", None, *buttons, *_RESTING
 
     @readable
-    def cover(self, photo: Photo | None, family: str, percent: float, variant: float) -> Any:
-        """Put an object over the face: picture, state, caption."""
+    def cover(
+        self, photo: Photo | None, family: str, percent: float, variant: float, extra: str = NOTHING
+    ) -> Any:
+        """Put an object over the face, perhaps a second one on top: picture, state, caption."""
         if photo is None:
             return None, None, ""
-        covered = self.engine.cover(photo, family, float(percent) / 100, seed=int(variant))
+        covered = self.engine.cover(photo, family, float(percent) / 100, int(variant), extra)
         return covered.pixels, covered, report.covered(covered)
 
     @readable

@@ -21,6 +21,7 @@ from occface_core.data.pixels import to_bytes
 from occface_core.errors import NoFaceError, OccFaceError
 from occface_core.morphable.head_model import HeadModel
 from occface_core.occlusion import face_mask_from_points, occlude
+from occface_core.occlusion.request import SECOND_COVERAGE
 from occface_core.pipeline.detection import Detection, FaceDetector
 from occface_core.pipeline.reconstructor import FaceReconstructor, Reconstruction
 
@@ -182,26 +183,36 @@ class Engine:
         face = face_mask_from_points(torch.from_numpy(points[None, :, :2]), *pixels.shape[:2])
         return Photo(pixels, clean.box, len(found), clean, points, face[0, 0].numpy(), seconds)
 
-    def cover(self, photo: Photo, family: str, coverage: float, seed: int) -> Covered:
-        """Put an object of a family in front of the face.
+    def cover(
+        self, photo: Photo, family: str, coverage: float, seed: int, extra: str = NOTHING
+    ) -> Covered:
+        """Put an object of a family in front of the face, and another one in front of both if wanted.
 
         Args:
             family: One of `occface_core.occlusion.FAMILIES`, or `NOTHING`.
             coverage: Share of the face to hide; objects of fixed size come as near as they can.
             seed: Same seed, same object.
+            extra: Family of the other object, which hides 5 to 30 % of what the first leaves, or `NOTHING`.
         """
-        if family == NOTHING:
+        wanted = [(family, (coverage, coverage)), (extra, SECOND_COVERAGE)]
+        wanted = [(name, share) for name, share in wanted if name != NOTHING]
+        if not wanted:
             return self.paint(photo, [])
-        result = occlude(
-            torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255,
-            torch.from_numpy(photo.face)[None, None],
-            points=torch.from_numpy(photo.points)[None],
-            family=family,
-            coverage=(coverage, coverage),
-            generator=torch.Generator().manual_seed(seed),
-        )
-        pixels = to_bytes(result.image[0])
-        return Covered(photo, pixels, 1 - result.occluder[0, 0].numpy(), float(result.coverage[0]))
+        face = torch.from_numpy(photo.face)[None, None]
+        picture, left = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255, face
+        clear = torch.ones_like(face)
+        for number, (name, share) in enumerate(wanted):
+            result = occlude(
+                picture,
+                left,
+                points=torch.from_numpy(photo.points)[None],
+                family=name,
+                coverage=share,
+                generator=torch.Generator().manual_seed(seed + 1000 * number),
+            )
+            picture, left, clear = result.image, result.mask, clear * (1 - result.occluder)
+        hidden = float(1 - left.sum() / face.sum()) if bool(face.any()) else 0.0
+        return Covered(photo, to_bytes(picture[0]), clear[0, 0].numpy(), hidden)
 
     def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:
         """Cover the face with brush strokes: RGBA layers over the photo, rescaled to it where they differ."""

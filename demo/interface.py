@@ -7,7 +7,7 @@ import gradio as gr
 from demo import assets, heads
 from demo.callbacks import FILE_TYPES, Callbacks
 from demo.engine import NOTHING, Engine
-from demo.texts import EMPTY_VIEWER, EXPLANATION, FAMILY_NAMES, HEADER
+from demo.texts import EMPTY_VIEWER, EXPLANATION, EXTRA_FAMILIES, FAMILY_NAMES, HEADER, NO_EXTRA
 from occface_core.occlusion import FAMILIES
 
 SLIDERS = {
@@ -29,6 +29,11 @@ def family_choices() -> list[tuple[str, str]]:
     known = [name for name in FAMILY_NAMES if name in (*FAMILIES, NOTHING)]
     others = [name for name in FAMILIES if name not in FAMILY_NAMES]
     return [(FAMILY_NAMES.get(name, name.replace("_", " ").capitalize()), name) for name in (*known, *others)]
+
+
+def extra_choices() -> list[tuple[str, str]]:
+    """(label, family) pairs of objects that go on top of another one."""
+    return [(NO_EXTRA, NOTHING), *((FAMILY_NAMES[name], name) for name in EXTRA_FAMILIES)]
 
 
 def create_app(engine: Engine | None = None, callbacks: Callbacks | None = None) -> gr.Blocks:
@@ -117,37 +122,48 @@ def _cover_step() -> dict[str, Any]:
             )
             caption = gr.Markdown("", label="Caption", elem_id="of-caption")
             choices = family_choices()
-            family = gr.Dropdown(choices, value=choices[0][1], label="Object", elem_id="of-family")
+            with gr.Row():
+                family = gr.Dropdown(
+                    choices, value=choices[0][1], label="Object", min_width=130, elem_id="of-family"
+                )
+                extra = gr.Dropdown(
+                    extra_choices(), value=NOTHING, label="And on top", min_width=130, elem_id="of-extra"
+                )
             with gr.Row():
                 percent = gr.Slider(10, 70, value=40, step=5, label="Hidden, %", min_width=130)
                 variant = gr.Slider(
                     0, 50, value=0, step=1, label="Variant", min_width=130, elem_id="of-variant"
                 )
         with gr.Tab("Paint", id="paint") as paint_tab:
-            editor = gr.ImageEditor(
-                label="Paint over the face",
-                show_label=False,
-                image_mode="RGBA",
-                sources=(),
-                transforms=(),
-                layers=False,
-                height=460,
-                canvas_size=(512, 512),
-                format="png",
-                elem_id="of-editor",
-                brush=gr.Brush(default_size=44, colors=["#20252b", "#7b4f35", "#4a7fb5", "#f2f2f0"]),
-                placeholder="Choose a photo first",
-            )
+            editor = _painter()
     return {
         "covered": picture,
         "caption": caption,
         "family": family,
         "percent": percent,
         "variant": variant,
+        "extra": extra,
         "editor": editor,
         "object_tab": object_tab,
         "paint_tab": paint_tab,
     }
+
+
+def _painter() -> gr.ImageEditor:
+    return gr.ImageEditor(
+        label="Paint over the face",
+        show_label=False,
+        image_mode="RGBA",
+        sources=(),
+        transforms=(),
+        layers=False,
+        height=460,
+        canvas_size=(512, 512),
+        format="png",
+        elem_id="of-editor",
+        brush=gr.Brush(default_size=44, colors=["#20252b", "#7b4f35", "#4a7fb5", "#f2f2f0"]),
+        placeholder="Choose a photo first",
+    )
 
 
 def _result_step() -> dict[str, Any]:
@@ -201,7 +217,7 @@ def _student_tools() -> dict[str, Any]:
 def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     """Wire components to actions."""
     opened = [parts["photo"], parts["photo_state"], parts["editor"], parts["status"]]
-    cover_inputs = [parts["photo_state"], parts["family"], parts["percent"], parts["variant"]]
+    cover_inputs = [parts[name] for name in ("photo_state", "family", "percent", "variant", "extra")]
     cover = {
         "fn": actions.cover,
         "inputs": cover_inputs,
@@ -225,7 +241,7 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     closed = photo.clear(actions.close, None, opened[1:], **quiet)
     for event in (example, closed):
         event.then(**forget).then(**cover, **quiet)
-    for slider in (parts["percent"], parts["variant"]):
+    for slider in (parts["extra"], parts["percent"], parts["variant"]):
         slider.change(**cover, trigger_mode="always_last", **quiet)
     for mode in ("object", "paint"):
         parts[f"{mode}_tab"].select(

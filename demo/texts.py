@@ -49,4 +49,6 @@ FAMILY_NAMES = {  # the first is chosen when the page opens
     "other_image": "Piece of another picture",
     NOTHING: "Nothing (covered already)",
 }
+NO_EXTRA = "Nothing more"
+EXTRA_FAMILIES = ("sunglasses", "glasses", "medical_mask", "hand", "cap_brim", "hair_strands", "phone", "cup")
 EMPTY_VIEWER = "The three heads appear here."

@@ -124,10 +124,8 @@ def occlude(
         composed, alpha = _cover(sample, name, rng)
         if second and rng.random() < second:
             extra = second_family(name, rng.random())
-            target = None if coverage is None else float(rng.uniform(*SECOND_COVERAGE))
-            rest = replace(sample, image=composed, face=sample.face * (1 - alpha), target=target)
-            composed, over = _cover(rest, extra, rng)
-            name, alpha = f"{name}+{extra}", 1 - (1 - alpha) * (1 - over)
+            composed, alpha = _cover_again(sample, composed, alpha, extra, rng)
+            name = f"{name}+{extra}"
         chosen.append(name)
         colours.append(composed)
         occluders.append(alpha)
@@ -139,6 +137,16 @@ def _cover(sample: Sample, name: str, rng: np.random.Generator) -> tuple[np.ndar
     painted = _painter(name)(sample, rng)
     shadow = painted.shadow if sample.shadows else None
     return compose(sample.image, shadow, painted.colour, painted.alpha)
+
+
+def _cover_again(
+    sample: Sample, composed: np.ndarray, alpha: np.ndarray, name: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a sample that has an object before it; opacity of both together."""
+    target = None if sample.target is None else float(rng.uniform(*SECOND_COVERAGE))
+    rest = replace(sample, image=composed, face=sample.face * (1 - alpha), target=target)
+    composed, over = _cover(rest, name, rng)
+    return composed, 1 - (1 - alpha) * (1 - over)
 
 
 def _painter(name: str) -> Painter:

@@ -9,6 +9,7 @@ import numpy as np
 from occface_core.occlusion.canonical import canonical_points
 from occface_core.occlusion.face_points import EYES_AND_LIPS
 from occface_core.occlusion.mask_fabric import mask_texture
+from occface_core.occlusion.mask_wear import Wear
 from occface_core.occlusion.posing import place_warped, warp_matrix
 from occface_core.occlusion.scene import Scene, plain_texture
 from occface_core.occlusion.surfaces import grid_normals, outline_coverage, ribbon
@@ -39,6 +40,16 @@ class MaskDesign:
     weights: np.ndarray
     rim: np.ndarray
     straps: tuple[np.ndarray, ...]
+
+    def worn(self, wear: Wear) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Metres by which the grid (R,C,3) and each strap (2N,3) move; what touches the ears stays."""
+        about = self.grid.mean((0, 1))
+        straps = []
+        for band in self.bands:
+            away = np.linalg.norm(band - about, axis=1, keepdims=True)  # grows from the mask to the ear
+            free = (away.max() - away) / (away.max() - away.min())
+            straps.append(wear.displacement(band, about=about) * free)
+        return wear.displacement(self.grid, about=about), straps
 
 
 @lru_cache(maxsize=1)
@@ -198,9 +209,11 @@ def medical_mask(sample: Sample, rng: np.random.Generator) -> Painted:
     grid = place_warped(scene.points, design.weights).reshape(ROWS, COLUMNS, 3)
     outward = grid_normals(grid) * np.array([1, -1, -1], np.float32)
     grid = grid + outward * (mask_relief(style, rng) * scene.pose.scale)[..., None]
-    parts = [scene.surface(grid, texture)]
+    moves, strap_moves = design.worn(Wear.draw(rng))
+    parts = [scene.surface((grid + scene.pose.displace(moves)).astype(np.float32), texture)]
     colour = strap_colour(texture, rng)
-    for weights in design.straps:
-        band = place_warped(scene.points, weights).reshape(2, -1, 3)
+    for weights, move in zip(design.straps, strap_moves, strict=True):
+        band = place_warped(scene.points, weights) + scene.pose.displace(move)
+        band = band.astype(np.float32).reshape(2, -1, 3)
         parts.append(scene.surface(band, plain_texture(colour)))
     return scene.finish(rng, parts, (0.2, 0.45))

@@ -31,9 +31,13 @@ class HeadPose:
 
     def place(self, model: np.ndarray) -> np.ndarray:
         """(N,3) pixels and depth of (N,3) model points."""
-        turned = self.scale * ((model * _FLIP) @ self.rotation.T)
+        turned = self.displace(model)
         turned[:, :2] += self.translation
         return turned.astype(np.float32)
+
+    def displace(self, moves: np.ndarray) -> np.ndarray:
+        """(...,3) pixels and depth by which moves (...,3) in model units change a place."""
+        return self.scale * ((moves * _FLIP) @ self.rotation.T)
 
     def depth(self, model: np.ndarray) -> np.ndarray:
         """(N,) depth in pixels of (N,3) model points, larger = farther."""

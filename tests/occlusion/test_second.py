@@ -1,4 +1,4 @@
-"""Second objects on top of a first one, painted one by one and in batches; the styles of masks."""
+"""Second objects on top of a first one, painted one by one and in batches."""
 
 from functools import partial
 
@@ -8,8 +8,6 @@ import torch
 
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import EMPIRICAL, FAMILIES, occlude, occlude_batch
-from occface_core.occlusion.mask_fabric import mask_texture
-from occface_core.occlusion.medical_mask import COLUMNS, ROWS, STYLES, mask_design
 from occface_core.occlusion.request import SECOND_SHARES, second_family
 
 
@@ -83,28 +81,3 @@ def test_second_families_lie_elsewhere(first):
         assert not drawn & eyes
     if first == "scarf":
         assert "medical_mask" not in drawn
-
-
-@pytest.mark.parametrize("style", STYLES)
-def test_mask_styles_have_their_own_shape_and_opaque_fabric(style):
-    grid = mask_design(style, 4, False).grid
-    assert grid.shape == (ROWS, COLUMNS, 3)
-    plain = mask_design("surgical", 4, False).grid
-    ahead = float(grid[..., 2].max() - plain[..., 2].max())
-    least = {"surgical": 0.0, "cloth": 0.0, "ffp": 0.006, "fold": 0.012}[style]
-    assert least <= ahead < 0.03
-    for seed in range(30):
-        texture = mask_texture(style, np.random.default_rng(seed))
-        assert float(texture[..., 3].min()) == 1
-        assert float(texture.min()) >= 0
-        assert float(texture.max()) <= 1
-
-
-def test_a_folded_mask_has_a_keel():
-    """At the middle the folded mask breaks where the moulded one is round."""
-    kink = {}
-    for style in ("ffp", "fold"):
-        depth = mask_design(style, 4, False).grid[ROWS // 2, :, 2]
-        middle = COLUMNS // 2
-        kink[style] = 2 * depth[middle] - depth[middle - 1] - depth[middle + 1]
-    assert kink["fold"] > 1.8 * kink["ffp"]

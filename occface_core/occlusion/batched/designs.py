@@ -22,6 +22,7 @@ from occface_core.occlusion.batched.pieces import (
     texels,
 )
 from occface_core.occlusion.mask_fabric import mask_texture
+from occface_core.occlusion.mask_wear import Wear
 from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv
 
 _FLIP = np.array([1.0, -1.0, -1.0], np.float32)
@@ -35,12 +36,13 @@ def _mask(rng: np.random.Generator) -> Design:
     wide = bool(rng.random() < 0.5)
     made = medical_mask.mask_design(style, level, wide)
     outward = grid_normals((made.grid * _FLIP).astype(np.float32))
-    moved = outward * medical_mask.mask_relief(style, rng)[..., None]
+    moves, strap_moves = made.worn(Wear.draw(rng))
+    moved = outward * medical_mask.mask_relief(style, rng)[..., None] + moves
     texture = mask_texture(style, rng)
     pieces = [surface(made.grid + moved, weights=made.weights, moved=moved.reshape(-1, 3))]
-    for band, weights in zip(made.bands, made.straps, strict=True):
-        strap = band.reshape(2, -1, 3)
-        pieces.append(surface(strap, swatch=0, weights=weights, moved=np.zeros_like(band)))
+    for band, weights, move in zip(made.bands, made.straps, strap_moves, strict=True):
+        strap = (band + move).reshape(2, -1, 3)
+        pieces.append(surface(strap, swatch=0, weights=weights, moved=move))
     return Design(
         pieces,
         main_texture(texture),

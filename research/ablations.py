@@ -6,6 +6,7 @@
 # metrics.json already are not repeated: stop it at any time and start it again.
 #
 # ```
+# mkdir -p runs
 # papermill research/ablations.ipynb runs/ablations.ipynb -p photos DIR -p minutes 30
 # papermill research/ablations.ipynb runs/ablations.ipynb -y "{photos: DIR, axes: {backbone: [resnet18, resnet50]}}"
 # ```

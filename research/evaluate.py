@@ -5,10 +5,14 @@
 # face, by default the teacher; landmarks are compared with the photo's own annotations. Definitions: docs/metrics.md.
 #
 # ```
+# mkdir -p runs
 # papermill research/evaluate.ipynb runs/evaluate.ipynb -p photos DIR -p family empirical
 # ```
 #
 # Without photos it measures rendered faces, which shows that everything works but says little about real ones.
+#
+# Networks look once at each crop here, on the CPU; `reconstruct` and the tables of BENCHMARKS.md look at the mirror image
+# too (`benchmark occlusion --mirrored`).
 #
 # The run folder holds what `benchmark occlusion` writes, and `report.html`, one page with every table and figure.
 

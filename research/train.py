@@ -5,6 +5,7 @@
 # trains on rendered faces alone, so it runs out of the box:
 #
 # ```
+# mkdir -p runs
 # papermill research/train.ipynb runs/teacher.ipynb -p recipe teacher -p minutes 30
 # papermill research/train.ipynb runs/learner.ipynb -p recipe learner -p teacher runs/notebook/teacher/model.safetensors
 # ```
@@ -19,7 +20,7 @@ photos: str = ""  # folder of photos with landmarks; empty: rendered faces only
 split: str = "train"  # shard prefix or sub-folder
 hidden: str = ""  # folder of SPLIT-hidden.npz: hair, hats and glasses of the photos themselves (docs/data.md)
 limit: int = 0  # first so many photos only; 0: all
-teacher: str = "teacher"  # shipped name or .safetensors file to distil (not used by teacher and focus)
+teacher: str = "teacher"  # shipped name or .safetensors file to distil (not used by teacher and multiview)
 start_from: str = ""  # checkpoint to start from; "scratch": random weights
 damior: str = ""  # diamor only: a damior checkpoint to start from and agree with
 backbone: str = "resnet18"  # resnet18/34/50, mobilenet_v3_small/large

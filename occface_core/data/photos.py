@@ -2,12 +2,13 @@
 
 Accepted next to the images, first found wins:
 
-- `landmarks.npz` or `*-landmarks.npz`: `name` (N,), `landmarks_q` (N,478,2) uint16 with pixel = q/64 - 64,
+- `landmarks.npz` or `*-landmarks.npz`: `name` (N,), `landmarks_q` (N,478,2) integers with pixel = q/64 - 64,
   optional `identity` and `label`;
 - `points.csv`: header `image,identity,x0,y0,...`, 68 iBUG points in pixels.
 """
 
 import csv
+import logging
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from jaxtyping import Float
 
 from occface_core.data.archives import read_arrays
 from occface_core.errors import DataError
+
+log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -66,7 +69,7 @@ def _read_npz(path: Path) -> _Annotations:
     data = read_arrays(path, "a landmark archive with `name` and `landmarks_q`", "name", "landmarks_q")
     count, shape, kind = data["name"].size, data["landmarks_q"].shape, data["landmarks_q"].dtype
     if kind.kind not in "ui":
-        raise DataError(f"{path}: landmarks_q holds {kind}, expected uint16 with pixel = q / 64 - 64")
+        raise DataError(f"{path}: landmarks_q holds {kind}, expected integers with pixel = q / 64 - 64")
     if len(shape) != 3 or shape[0] != count or shape[2] != 2 or (shape[1] < 468 and shape[1] != 68):
         raise DataError(f"{path}: landmarks_q has shape {shape}, expected ({count}, 468 or more, 2)")
     names = [str(name) for name in data["name"].ravel()]
@@ -136,7 +139,7 @@ def load_photo_set(path: str | Path, *, split: str = "") -> PhotoSet:
     Args:
         path: a folder of images, or a folder of tar shards.
         split: with shards, the prefix to take (`train` reads `train-*.tar` and `train-landmarks.npz`);
-            with plain images, a sub-folder name.
+            with plain images, a sub-folder name; all photos where there is no such folder.
 
     Raises:
         DataError: the folder is missing, holds no images, or has no usable landmarks.
@@ -152,6 +155,8 @@ def load_photo_set(path: str | Path, *, split: str = "") -> PhotoSet:
         annotations = _annotations(folder, split)
     else:
         images = folder / split if split and (folder / split).is_dir() else folder
+        if split and images is folder:
+            log.warning("%s: no sub-folder and no shards called %r, so all photos are taken", folder, split)
         entries = [
             (p.relative_to(folder).as_posix(), p, -1, 0)
             for p in sorted(images.rglob("*"))

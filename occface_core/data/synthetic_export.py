@@ -253,7 +253,7 @@ def _write_landmarks(folder: Path, config: ExportConfig) -> None:
         points = data["landmarks468"][..., :2]
         columns["name"].append(data["name"])
         columns["identity"].append(data["identity"])
-        columns["landmarks_q"].append(np.rint((points + 64) * 64).clip(0, 65535).astype(np.uint16))
+        columns["landmarks_q"].append(np.rint((points + 64) * 64).astype(np.int32))
     merged = {name: np.concatenate(parts) for name, parts in columns.items()}
     _save(folder / "photos" / "landmarks.npz", merged)
 

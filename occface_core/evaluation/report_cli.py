@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="[LABEL=]RUN",
-        help="folder that a benchmark wrote (occlusion, now, landmarks, aflw, segmentation, regions, views)",
+        help="folder that a benchmark wrote: "
+        "occlusion, now, landmarks, aflw, segmentation, regions, views or people",
     )
     parser.add_argument(
         "--out",

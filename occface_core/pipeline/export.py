@@ -34,6 +34,9 @@ ARRAYS = (
     "vertex_sigma_mm",
     "albedo",
     "texture",
+    "texture_visibility",
+    "uv",
+    "uv_faces",
     "code",
     "code_layout",
 )

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=(0.2, 0.5),
         metavar=("LOW", "HIGH"),
-        help="share of the face to hide (default 0.2 0.5)",
+        help="share of the face to hide (default 0.2 0.5); a second object hides more",
     )
     parser.add_argument(
         "--second",

@@ -100,6 +100,27 @@ def test_names_that_never_match(photo_folder: Path, tmp_path: Path) -> None:
         load_photo_set(tmp_path)
 
 
+def test_a_split_that_is_not_there_takes_all_photos_and_says_so(
+    photo_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = load_photo_set(photo_folder)
+    assert not caplog.records
+    assert len(load_photo_set(photo_folder, split="dev")) == len(whole)
+    assert "no sub-folder and no shards called 'dev'" in caplog.text
+
+
+def test_landmarks_of_large_photos(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(photo_folder / "00.png", tmp_path)
+    points = np.linspace(-20, 5000, 468 * 2).reshape(1, 468, 2)
+    np.savez(
+        tmp_path / "landmarks.npz",
+        name=np.array(["00.png"]),
+        landmarks_q=np.round((points + 64) * 64).astype(np.int32),
+    )
+    read = load_photo_set(tmp_path).records[0].points
+    np.testing.assert_allclose(read, points[0], atol=0.01)
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:500])
 
@@ -133,7 +154,7 @@ def test_damaged_archives(photo_folder: Path, tmp_path: Path, damage) -> None:
     [
         ({"landmarks_q": np.zeros((12, 70, 2), np.uint16)}, r"shape \(12, 70, 2\), expected \(12, 468"),
         ({"landmarks_q": np.zeros((12, 0, 2), np.uint16)}, "468 or more"),
-        ({"landmarks_q": np.zeros((12, 478, 2), np.float32)}, "holds float32, expected uint16"),
+        ({"landmarks_q": np.zeros((12, 478, 2), np.float32)}, "holds float32, expected integers"),
         ({"identity": np.array(["one"])}, "for each of the 12 names"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def parsed(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     cli.add_arguments(parser)
     return parser.parse_args(words)
+
+
+def test_every_option_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(cli.HELP) == {f.name for f in fields(TrainConfig)}
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    told = capsys.readouterr().out
+    assert "(default )" not in told
+    assert "default runs/teacher" not in told
+    assert "(default 0.1 0.6)" in told
 
 
 def test_command_line_options_become_settings(monkeypatch: pytest.MonkeyPatch) -> None:

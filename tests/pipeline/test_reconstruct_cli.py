@@ -40,9 +40,9 @@ def test_a_folder_of_good_photos(built: list, folder: Path, tmp_path: Path, phot
         assert data["face_mask"].shape == photo.shape[:2]
         assert str(data["code_layout"]) == "deca236"
         assert "vertex_sigma_mm" not in data  # this network claims none
-        assert {"landmarks68_2d", "landmarks_now7", "vertex_visibility", "albedo", "texture"} <= set(
-            data.files
-        )
+        assert {"landmarks68_2d", "landmarks_now7", "vertex_visibility", "albedo"} <= set(data.files)
+        assert data["texture"].shape[:2] == data["texture_visibility"].shape
+        assert data["uv_faces"].max() == len(data["uv"]) - 1
     info = json.loads((out / "one.json").read_text())
     assert info["confidence"]["detection"] == pytest.approx(0.9)
     assert len(info["parameters"]["expression"]) == 50

@@ -93,9 +93,9 @@ class Callbacks:
         """A click in the gallery."""
         return self.open_numbered(chosen.index)
 
-    def open_first(self) -> tuple[Any, ...]:
-        """The portrait, so that a new visitor sees something at once."""
-        return self.open_numbered(0)
+    def open_first(self, photo: Photo | None) -> Any:
+        """The portrait, so that a new visitor sees something at once, unless a photo is there already."""
+        return self.open_numbered(0) if photo is None else gr.skip()
 
     def open_numbered(self, index: int) -> tuple[Any, ...]:
         """Example number `index`."""
@@ -127,6 +127,11 @@ class Callbacks:
         """Results of the photo before: viewer, overlay, numbers, state, files, sliders."""
         buttons = [gr.update(value=None, interactive=False) for _ in FILE_TYPES]
         return "", None, "", "", None, *buttons, *_RESTING
+
+    def drop_others(self, photo: Photo | None, comparison: Comparison | None) -> Any:
+        """Forget results of another photo than the one that is open now."""
+        late = comparison is not None and comparison.covered.photo is not photo
+        return self.forget() if late else gr.skip()
 
     @readable
     def cover(

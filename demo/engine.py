@@ -194,25 +194,24 @@ class Engine:
             seed: Same seed, same object.
             extra: Family of the other object, which hides 5 to 30 % of what the first leaves, or `NOTHING`.
         """
-        wanted = [(family, (coverage, coverage)), (extra, SECOND_COVERAGE)]
-        wanted = [(name, share) for name, share in wanted if name != NOTHING]
-        if not wanted:
+        first, share = family, (coverage, coverage)
+        if family == NOTHING:
+            first, share, extra = extra, SECOND_COVERAGE, NOTHING
+        if first == NOTHING:
             return self.paint(photo, [])
-        face = torch.from_numpy(photo.face)[None, None]
-        picture, left = torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255, face
-        clear = torch.ones_like(face)
-        for number, (name, share) in enumerate(wanted):
-            result = occlude(
-                picture,
-                left,
-                points=torch.from_numpy(photo.points)[None],
-                family=name,
-                coverage=share,
-                generator=torch.Generator().manual_seed(seed + 1000 * number),
-            )
-            picture, left, clear = result.image, result.mask, clear * (1 - result.occluder)
-        hidden = float(1 - left.sum() / face.sum()) if bool(face.any()) else 0.0
-        return Covered(photo, to_bytes(picture[0]), clear[0, 0].numpy(), hidden)
+        twice = extra != NOTHING
+        result = occlude(
+            torch.from_numpy(photo.pixels).permute(2, 0, 1)[None].float() / 255,
+            torch.from_numpy(photo.face)[None, None],
+            points=torch.from_numpy(photo.points)[None],
+            family=first,
+            coverage=share,
+            generator=torch.Generator().manual_seed(seed),
+            second=float(twice),
+            second_family=extra if twice else "",
+        )
+        pixels = to_bytes(result.image[0])
+        return Covered(photo, pixels, 1 - result.occluder[0, 0].numpy(), float(result.coverage[0]))
 
     def paint(self, photo: Photo, layers: Sequence[UInt8[np.ndarray, "h w 4"]]) -> Covered:
         """Cover the face with brush strokes: RGBA layers over the photo, rescaled to it where they differ."""

@@ -234,13 +234,13 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     chosen = photo.input(**forget).then(
         actions.open_upload, photo, opened, api_name="open_photo", show_progress_on=photo
     )
-    chosen.then(**cover, **quiet)
+    chosen = chosen.then(**cover, **quiet)
     example = parts["gallery"].select(actions.open_example, None, opened, show_progress_on=photo, **quiet)
-    # Another person: further photos of the one before must not take part.
-    example = example.then(lambda: None, None, parts["more"], show_progress="hidden", **quiet)
     closed = photo.clear(actions.close, None, opened[1:], **quiet)
-    for event in (example, closed):
-        event.then(**forget).then(**cover, **quiet)
+    example, closed = (event.then(**forget).then(**cover, **quiet) for event in (example, closed))
+    # Another person: further photos of the one before must not take part.
+    for event in (chosen, example, closed):
+        event.then(lambda: None, None, parts["more"], show_progress="hidden", **quiet)
     for slider in (parts["extra"], parts["percent"], parts["variant"]):
         slider.change(**cover, trigger_mode="always_last", **quiet)
     for mode in ("object", "paint"):
@@ -249,7 +249,9 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
         )
     _connect_results(parts, actions)
     started = app.load(actions.show_examples, None, parts["gallery"], show_progress="minimal", **quiet)
-    started = started.then(actions.open_first, None, opened, show_progress_on=photo, **quiet).then(
+    started = started.then(
+        actions.open_first, parts["photo_state"], opened, show_progress_on=photo, **quiet
+    ).then(
         **cover, **quiet
     )
     started.then(actions.warm_up, [parts["photo_state"], parts["cover_state"]], None, **quiet)
@@ -267,13 +269,21 @@ def _results(parts: dict[str, Any]) -> list[Any]:
 
 def _connect_results(parts: dict[str, Any], actions: Callbacks) -> None:
     sliders = _sliders(parts)
-    parts["button"].click(
+    made = parts["button"].click(
         actions.reconstruct,
         [parts[name] for name in ("photo_state", "cover_state", "mode", "editor", "more")],
         _results(parts),
         api_name="reconstruct",
         show_progress_on=[parts["overlay"]],
         concurrency_limit=2,
+    )
+    # A photo may have been opened or removed meanwhile.
+    made.then(
+        actions.drop_others,
+        [parts["photo_state"], parts["comparison"]],
+        _results(parts),
+        show_progress="hidden",
+        api_visibility="private",
     )
     for slider in sliders:
         slider.input(

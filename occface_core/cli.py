@@ -64,6 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger(__name__).exception("failed")
         sys.stderr.write(f"occface {args.command}: {error}\n")
         return WRONG_USAGE
+    except OSError as error:  # a full disk, a folder that is a file, a device that went away
+        if args.verbose:
+            logging.getLogger(__name__).exception("failed")
+        sys.stderr.write(f"occface {args.command}: {error}\n")
+        return WRONG_USAGE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what is finished is kept, the same command goes on from there\n")
         return INTERRUPTED

@@ -98,3 +98,15 @@ def test_import_flame_names_the_missing_file(capsys: pytest.CaptureFixture, tmp_
         == 2
     )
     assert "generic_model.pkl" in capsys.readouterr().err
+
+
+def test_errors_of_the_file_system_are_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    taken = tmp_path / "file"
+    taken.write_text("in the way")
+    assert main(["synthesize", str(taken), "--count", "1"]) == 2
+    assert main(["train", "--steps", "1", "--out", str(taken)]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in told if str(taken) in line] == [
+        "occface synthesize",
+        "occface train",
+    ]

@@ -30,8 +30,11 @@ SUFFIXES = frozenset(
         *(".mpo", ".ppm", ".pgm", ".pnm", ".jp2", ".j2k", ".avif"),
     }
 )
+_OVERSHOOT = 0.1
 _DECODING_ERRORS = (
     OSError,
+    RuntimeError,  # of AVIF's decoder
+    MemoryError,
     SyntaxError,
     ValueError,
     EOFError,
@@ -181,10 +184,13 @@ def _decode(picture: Image.Image, name: str) -> LoadedImage:
 def _wide_values(values: np.ndarray, name: str) -> np.ndarray:
     """Bring 16-bit, 32-bit and floating single-channel files to what `as_image` accepts."""
     if np.issubdtype(values.dtype, np.floating):
-        # Floating files hold either [0, 1] or [0, 255]; NaN falls through to the check in `as_image`.
-        return values / 255 if np.isfinite(values).all() and values.max() > 1 else values
+        # Floating files hold either [0, 1] or [0, 255], give or take what a filter overshoots. Anything else,
+        # NaN among it, falls through to the check in `as_image`.
+        scaled = values / 255 if np.isfinite(values).all() and values.max() > 2 else values
+        fits = np.abs(scaled - 0.5).max() <= 0.5 + _OVERSHOOT
+        return scaled.clip(0, 1) if fits else scaled
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(
             f"{name} holds 32-bit values up to {values.max()}; export it with 8 or 16 bits per channel"
         )
-    return values.astype(np.uint16)
+    return values.astype(np.uint8 if values.dtype.itemsize > 2 and values.max() < 256 else np.uint16)

@@ -202,24 +202,37 @@ def cached_pack(
     limit: int | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> PackedPhotos:
-    """`pack`, remembered in `cache` under a key of names, landmarks, size and limit; images memory-mapped.
+    """`pack`, remembered in `cache`; images memory-mapped.
 
-    Identities and labels are not part of the key: they come from `photos` every time, so correcting one costs
-    no decoding.
+    The key is made of names, landmarks, size, limit, and size and time of the files: other pictures of the
+    same names are other packs, and one that was repaired is read. Identities and labels are not part of it:
+    they come from `photos` every time, so correcting one costs no decoding.
 
     Raises:
         ConfigError, DataError: as `pack`.
     """
     digest = hashlib.sha256(f"{size}:{limit}:{PACK_SCALE}".encode())
-    for record in _first(photos, limit):
+    records = _first(photos, limit)
+    stamps = {source: _stamp(source) for source in {record.source for record in records}}
+    for record in records:
         digest.update(record.name.encode())
         digest.update(np.ascontiguousarray(record.points).tobytes())
+        digest.update(f"{stamps[record.source]}:{record.offset}:{record.size}".encode())
     folder = cache / digest.hexdigest()[:16]
     if (folder / "pack.json").is_file():
         return _relabelled(load_pack(folder), photos)
     save_pack(pack(photos, size=size, limit=limit, progress=progress), folder)
     # Read back: pixels in memory would stay there, and go to every worker process once more.
     return load_pack(folder)
+
+
+def _stamp(source: Path) -> str:
+    """What tells one state of a file from another; nothing for one that is gone, which packing will say."""
+    try:
+        found = source.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def _relabelled(packed: PackedPhotos, photos: PhotoSet) -> PackedPhotos:

@@ -6,12 +6,15 @@ from pathlib import Path
 from occface_core.errors import ConfigError
 
 
-def refuse_other_settings(holder: Path, what: str, there: Mapping, now: Mapping) -> None:
+def refuse_other_settings(
+    holder: Path, what: str, there: Mapping, now: Mapping, anew: str = "--restart"
+) -> None:
     """See that work can go on.
 
     Args:
         holder: file or folder that holds the work. what: what it is, "an unfinished run".
         there: settings it was begun with. now: settings of this command; both as JSON values.
+        anew: the option that begins again.
 
     Raises:
         ConfigError: they differ.
@@ -24,5 +27,5 @@ def refuse_other_settings(holder: Path, what: str, there: Mapping, now: Mapping)
     if changed:
         raise ConfigError(
             f"{holder} holds {what} with other settings, which must not be mixed ({'; '.join(changed)}); "
-            "repeat that command, choose another --out, or say --restart"
+            f"repeat that command, choose another --out, or say {anew}"
         )

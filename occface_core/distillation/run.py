@@ -144,6 +144,7 @@ def run_training(config: TrainConfig) -> dict:
     Raises:
         ConfigError, DataError, CheckpointError: before any step is taken, when something does not fit.
     """
+    config.out.mkdir(parents=True, exist_ok=True)
     state = read_state(config)  # before anything slow: a run of other settings is refused at once
     torch.manual_seed(config.seed)
     fabric = make_fabric(config)

@@ -23,9 +23,9 @@ from occface_core.occlusion.request import (
     check_finite,
     check_second,
     check_shapes,
+    draw_second,
     resolve_family,
     sample_seeds,
-    second_family,
 )
 from occface_core.occlusion.types import Occlusion, Painted, Sample
 
@@ -64,6 +64,7 @@ def occlude(
     other_images: Float[Tensor, "N 3 h w"] | None = None,
     shadows: bool = True,
     second: float = 0.0,
+    second_family: str = "",
 ) -> Occlusion:
     """Cover part of every face and say exactly which part.
 
@@ -89,6 +90,7 @@ def occlude(
         second: share of the samples that get a second object on top, sunglasses or a hand over a mask for
             instance: 5 to 30 % of what the first leaves, whatever ``coverage`` says. Their family is
             ``"medical_mask+sunglasses"``; the other samples keep their pixels.
+        second_family: an empirical family for all second objects; drawn per sample by default.
 
     Returns:
         Occlusion on the device and in the dtype of ``image``.
@@ -100,7 +102,7 @@ def occlude(
     check_shapes(image, face_mask, points, other_images)
     check_finite(image, face_mask, points)
     check_coverage(coverage)
-    check_second(second, has_points=points is not None)
+    check_second(second, second_family, has_points=points is not None)
     names, weights = resolve_family(family, has_points=points is not None)
     seeds = sample_seeds(image.shape[0], generator)
     pictures = _to_numpy(image).transpose(0, 2, 3, 1)
@@ -123,7 +125,7 @@ def occlude(
         )
         composed, alpha = _cover(sample, name, rng)
         if second and rng.random() < second:
-            extra = second_family(name, rng.random())
+            extra = draw_second(name, rng.random(), second_family)
             composed, alpha = _cover_again(sample, composed, alpha, extra, rng)
             name = f"{name}+{extra}"
         chosen.append(name)
@@ -144,7 +146,7 @@ def _cover_again(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same for a sample that has an object before it; opacity of both together."""
     target = None if sample.target is None else float(rng.uniform(*SECOND_COVERAGE))
-    rest = replace(sample, image=composed, face=sample.face * (1 - alpha), target=target)
+    rest = replace(sample, image=composed, face=sample.face * (1 - alpha), target=target, bare=sample.image)
     composed, over = _cover(rest, name, rng)
     return composed, 1 - (1 - alpha) * (1 - over)
 

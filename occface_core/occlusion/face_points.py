@@ -56,7 +56,7 @@ def face_mask_from_points(
     fine = np.empty((height * _FINE, width * _FINE), np.uint8)
     for mask, outline in zip(masks, outlines, strict=True):
         fine.fill(0)
-        corners = np.clip(outline * _FINE - 0.5, -(2**14), 2**14)
+        corners = np.clip(outline * _FINE - 0.5, -(2**24), 2**24)  # times 16, these are still 32-bit numbers
         cv2.fillPoly(fine, [np.round(corners * 16).astype(np.int32)], 255, shift=4)
         cv2.resize(fine, (width, height), dst=mask, interpolation=cv2.INTER_AREA)
     return (torch.from_numpy(masks).to(points.device, torch.float32) / 255.0)[:, None]

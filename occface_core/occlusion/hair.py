@@ -51,7 +51,7 @@ def _opacity(layer: np.ndarray, sample: Sample) -> np.ndarray:
 def _colour(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     """(3,) the person's own hair colour if the picture shows some above the forehead, else a natural one."""
     spots = scene.pose.place(np.array(SPOTS, np.float32))[:, :2].astype(int)
-    image = scene.sample.image
+    image = scene.sample.original
     inside = (
         (spots[:, 0] >= 0)
         & (spots[:, 0] < image.shape[1])

@@ -9,7 +9,11 @@ from numba import njit
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """Compile on first call. Unwrapped first, since run-time type checkers wrap functions numba must read."""
-    return njit(cache=True, fastmath=True, nogil=True)(inspect.unwrap(function))
+    plain = inspect.unwrap(function)
+    try:
+        return njit(cache=True, fastmath=True, nogil=True)(plain)
+    except RuntimeError:  # read-only install without a home folder: compile anew in each process
+        return njit(fastmath=True, nogil=True)(plain)
 
 
 @compiled

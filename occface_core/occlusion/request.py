@@ -35,6 +35,7 @@ SECOND_SHARES = {
     "phone": 1.0,
 }
 _ONE_PLACE = ({"sunglasses", "glasses"}, {"medical_mask", "scarf"}, {"cap_brim"}, {"hair_strands"})
+_HELD = ("hand", "microphone", "phone", "cup")  # before everything that is worn
 SECOND_COVERAGE = (0.05, 0.3)  # of what the first object leaves
 
 FamilyChoice = str | Sequence[str] | Mapping[str, float]
@@ -98,26 +99,33 @@ def _expand(name: str, has_points: bool) -> dict[str, float]:
     return {name: 1.0}
 
 
-def second_family(first: str, draw: float) -> str:
-    """The family of an object that comes on top of a first one; `draw` is uniform in [0,1).
+def draw_second(first: str, draw: float, wanted: str = "") -> str:
+    """The family of an object that comes on top of a first one.
 
-    >>> second_family("sunglasses", 0.0)
-    'hand'
+    Args:
+        first: family of the first. draw: uniform in [0,1). wanted: the answer, if there is a wish.
+
+    >>> draw_second("sunglasses", 0.0), draw_second("cup", 0.9)
+    ('hand', 'phone')
     """
+    if wanted:
+        return wanted
     taken = set().union(*(place for place in _ONE_PLACE if first in place), {first})
-    names = [name for name in SECOND_SHARES if name not in taken]
+    names = [name for name in SECOND_SHARES if name not in taken and (first not in _HELD or name in _HELD)]
     bounds = np.cumsum([SECOND_SHARES[name] for name in names])
     return names[min(int(np.searchsorted(bounds, draw * bounds[-1], side="right")), len(names) - 1)]
 
 
-def check_second(second: float, *, has_points: bool) -> None:
-    """Refuse shares of second objects outside 0..1, and any without points: they are all empirical.
+def check_second(second: float, family: str = "", *, has_points: bool) -> None:
+    """Refuse shares of second objects outside 0..1, families that are none, and any of them without points.
 
     Raises:
-        OcclusionError: with the share.
+        OcclusionError: with what is wrong.
     """
     if not 0.0 <= second <= 1.0:
         raise OcclusionError(f"second {second!r} must be a share within 0..1")
+    if family and family not in EMPIRICAL_NAMES:
+        raise OcclusionError(f"second_family {family!r} is not one of {', '.join(EMPIRICAL_NAMES)}")
     if second and not has_points:
         raise OcclusionError("second objects need points (B,468,3); pass points= or second=0")
 

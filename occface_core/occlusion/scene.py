@@ -38,7 +38,7 @@ class Scene:
         """
         points = sample.face_points
         pose = fit_pose(points[:, :2])
-        return cls(sample, points, pose, estimate_light(sample.image, points, pose))
+        return cls(sample, points, pose, estimate_light(sample.original, points, pose))
 
     @property
     def extent(self) -> float:
@@ -54,7 +54,7 @@ class Scene:
         self, rng: np.random.Generator, colours: np.ndarray, alpha: np.ndarray, shadow: tuple[float, float]
     ) -> Painted:
         """Soften a painted layer (colours (H,W,3), opacity (H,W)) like the picture and add its shadow."""
-        colours, alpha = blend_in(rng, self.sample.image, colours, alpha, self.extent)
+        colours, alpha = blend_in(rng, self.sample.original, colours, alpha, self.extent)
         strength = float(rng.uniform(*shadow))
         return Painted(colours, alpha, contact_shadow(alpha, self.sample.face, self.extent, strength))
 

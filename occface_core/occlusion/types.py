@@ -70,6 +70,7 @@ class Sample:
         other: (h,w,3) float32 pixels of another picture, or None.
         target: wanted share of the face to hide, or None for the family's natural size.
         shadows: whether the occluder may darken pixels around it.
+        bare: (H,W,3) the picture before a first object was put into it, where this is the second one.
     """
 
     image: np.ndarray
@@ -78,6 +79,12 @@ class Sample:
     other: np.ndarray | None
     target: float | None
     shadows: bool = True
+    bare: np.ndarray | None = None
+
+    @property
+    def original(self) -> np.ndarray:
+        """(H,W,3) the photograph, from which skin, hair, light, sharpness and noise are read."""
+        return self.image if self.bare is None else self.bare
 
     @property
     def height(self) -> int:

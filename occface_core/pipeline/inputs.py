@@ -1,6 +1,7 @@
 """What the command line is given: photos, folders and videos as single pictures; face boxes from a CSV."""
 
 import csv
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -11,6 +12,8 @@ import numpy as np
 from occface_core.data.images import SUFFIXES, LoadedImage, load_image
 from occface_core.errors import BoxError, ConfigError, ImageError
 
+log = logging.getLogger(__name__)
+_NAMED = 5  # boxes without a picture that are named
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 
 
@@ -58,15 +61,15 @@ def find_files(inputs: Sequence[Path], *, skip: Path | None = None) -> list[Path
 
 def _in_folder(folder: Path, skip: Path | None) -> Iterator[Path]:
     skipped = skip.resolve() if skip is not None else None
+    # A folder around the photos leaves none of them out.
+    inner = skipped is not None and folder.resolve() in skipped.parents
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).parts
         if path.suffix.lower() not in SUFFIXES | VIDEO_SUFFIXES or any(
             part.startswith(".") for part in inside
         ):
             continue
-        if path.is_file() and not (
-            skipped and skipped != folder.resolve() and skipped in path.resolve().parents
-        ):
+        if path.is_file() and not (inner and skipped in path.resolve().parents):
             yield path
 
 
@@ -148,19 +151,19 @@ class BoxTable:
     Attributes:
         path: The file.
         rows: Name as written -> (line number, the four fields).
-        used: Names that some picture asked for.
+        used: Names that some picture asked for -> its file.
     """
 
     path: Path
     rows: dict[str, tuple[int, list[str]]]
-    used: set[str] = field(default_factory=set)
+    used: dict[str, Path] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "BoxTable":
         """Read the table.
 
         Raises:
-            ConfigError: The file is missing, no text, or lacks a column.
+            ConfigError: The file is missing, no text, lacks a column, or names a picture twice.
         """
         columns = ("image", "x0", "y0", "x1", "y1")
         try:
@@ -172,14 +175,16 @@ class BoxTable:
                         f"'{path}' lacks the columns {', '.join(missing)}; its first line must be "
                         "image,x0,y0,x1,y1"
                     )
-                rows = {
-                    PurePath(row["image"].replace("\\", "/")).as_posix(): (
-                        reader.line_num,
-                        [str(row[name] or "") for name in columns[1:]],
-                    )
-                    for row in reader
-                    if row["image"]
-                }
+                rows: dict[str, tuple[int, list[str]]] = {}
+                for row in reader:
+                    image = PurePath((row["image"] or "").replace("\\", "/")).as_posix()
+                    if row["image"] and image in rows:
+                        raise ConfigError(
+                            f"'{path}' has two boxes for '{image}', in lines {rows[image][0]} and "
+                            f"{reader.line_num}; keep the one of the face that is wanted"
+                        )
+                    if row["image"]:
+                        rows[image] = (reader.line_num, [str(row[name] or "") for name in columns[1:]])
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ConfigError(f"'{path}' cannot be read as a table of boxes ({error})") from error
         return cls(path, rows)
@@ -188,16 +193,28 @@ class BoxTable:
         """The picture's box: by frame name, by path, or by the longest ending of its path that is listed.
 
         Raises:
-            BoxError: Its row holds something else than four numbers.
+            BoxError: Its row holds something else than four numbers, or was another picture's already.
         """
         parts = picture.path.as_posix().split("/")
         names = [picture.stem, picture.label, *("/".join(parts[i:]) for i in range(len(parts)))]
         name = next((name for name in names if name in self.rows), None)
         if name is None:
             return None
-        self.used.add(name)
         line, fields = self.rows[name]
+        other = self.used.setdefault(name, picture.path)
+        if other != picture.path:
+            raise BoxError(
+                f"'{self.path}' line {line}: '{name}' may be '{other}' or '{picture.path}'; "
+                "write the folder too"
+            )
         try:
             return [float(value) for value in fields]
         except ValueError as error:
             raise BoxError(f"'{self.path}' line {line}: {', '.join(fields)} is not four numbers") from error
+
+    def name_unused(self) -> None:
+        """Warn of rows that no picture has asked for."""
+        unused = [name for name in self.rows if name not in self.used]
+        if unused:
+            names = ", ".join(unused[:_NAMED]) + (", ..." if len(unused) > _NAMED else "")
+            log.warning("%d boxes belong to no picture that was given: %s", len(unused), names)

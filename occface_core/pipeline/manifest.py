@@ -5,7 +5,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,10 @@ class Manifest:
         self._rows: dict[str, Row] = {row.image: row for row in _read(path)}
         self._this_run: dict[str, str] = {}
         self._written = time.monotonic()
+
+    def __iter__(self) -> Iterator[Row]:
+        """All rows, of earlier runs too."""
+        return iter(list(self._rows.values()))
 
     def earlier(self, image: str) -> Row | None:
         """What is on record for a picture."""

@@ -1,9 +1,12 @@
 """`benchmark now-predict`: predictions for a NoW dataset, ready for `benchmark now`."""
 
 import argparse
+import json
 import logging
 import sys
 from pathlib import Path
+
+from occface_core.pipeline.reconstruct_cli import positive
 
 SOME_FAILED = 3
 log = logging.getLogger(__name__)
@@ -28,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--set", choices=("val", "test"), default="val", help="image list (default val)")
     parser.add_argument("--image-list", type=Path, metavar="FILE", help="another image list")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="photos at once (default 16)")
+    parser.add_argument(
+        "--batch-size", type=positive, default=16, metavar="N", help="photos at once (default 16)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
     parser.add_argument("--overwrite", action="store_true", help="predict again what is already there")
 
@@ -44,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from occface_core.pipeline.reconstructor import FaceReconstructor
 
     dataset = NowDataset.open(args.dataset, image_set=args.set, image_list=args.image_list)
+    _claim(args)
     if args.model == "mean":
         stream = predict_mean_head(dataset, args.out, resolve_head(args.head))
     else:
@@ -67,3 +73,25 @@ def run(args: argparse.Namespace) -> int:
     kept = len(dataset.images) - made - failed
     sys.stdout.write(f"{made} predicted, {failed} failed, {kept} already there\n")
     return SOME_FAILED if failed else 0
+
+
+def _claim(args: argparse.Namespace) -> None:
+    """Write down who predicts into a folder; refuse one with somebody else's predictions.
+
+    Raises:
+        ConfigError: they are of another model, head or table of boxes.
+    """
+    from occface_core.data.partial import refuse_other_settings
+    from occface_core.pipeline.manifest import make_folder
+
+    make_folder(args.out)
+    path = args.out / "predicted_by.json"
+    own = {name: str(getattr(args, name)) for name in ("model", "head", "boxes")}
+    if path.is_file() and not args.overwrite:
+        try:
+            read = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            read = None
+        there = read if isinstance(read, dict) else {}
+        refuse_other_settings(args.out, "predictions", there, own, "--overwrite")
+    path.write_text(json.dumps(own) + "\n", encoding="utf-8")

@@ -2,7 +2,9 @@
 
 import argparse
 import logging
+import re
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:  # heavy; imported only when the command runs
     from occface_core.pipeline.reconstructor import FaceReconstructor
 
 SOME_FAILED = 3
+_RESULT = re.compile(r"(.+): \S+ hides [\d.]+%")  # what the manifest says of a covered picture
 log = logging.getLogger(__name__)
 
 
@@ -44,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="part of the faces that get a second object on top, as sunglasses over a mask (default 0)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="same seed, same pixels (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="same seed and file name, same pixels (default 0)"
+    )
     parser.add_argument(
         "--boxes", type=Path, metavar="CSV", help="image,x0,y0,x1,y1: boxes of the 68 landmarks"
     )
@@ -83,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         _cover_all(files, boxes, model, args, manifest)
     finally:
         manifest.write()
+    if boxes is not None:
+        boxes.name_unused()
     counts = manifest.counts()
     sys.stdout.write(
         ", ".join(f"{n} {status}" for status, n in counts.items() if n) + f"; see {manifest.path}\n"
@@ -102,14 +109,15 @@ def _cover_all(
     from occface_core.pipeline.inputs import count_pictures, pictures
     from occface_core.pipeline.manifest import OK, Row, status_of
 
-    taken: set[str] = set()
+    names = _Names(manifest)
     stream = tqdm(pictures(files), total=count_pictures(files), unit="image", desc="occlude", disable=None)
-    for number, picture in enumerate(stream):
+    for picture in stream:
         try:
-            result = _cover(picture, boxes.find(picture) if boxes else None, model, args, number)
-            name = _free_name(picture.stem, taken)
+            result, notes = _cover(picture, boxes.find(picture) if boxes else None, model, args)
+            name = names.of(picture)
             _write(result, args.out, name)
-            row = Row(picture.label, OK, f"{name}: {result.family[0]} hides {float(result.coverage[0]):.1%}")
+            done = f"{name}: {result.family[0]} hides {float(result.coverage[0]):.1%}"
+            row = Row(picture.label, OK, "; ".join((done, *notes)))
         except (OccFaceError, OSError) as error:
             row = Row(picture.label, status_of(error), str(error))
         except Exception as error:  # one bad file never stops the rest
@@ -125,28 +133,35 @@ def _cover(
     box: list[float] | None,
     model: "FaceReconstructor",
     args: argparse.Namespace,
-    number: int,
-) -> "Occlusion":
+) -> "tuple[Occlusion, tuple[str, ...]]":
+    """The covered photo, and what is to be said of it."""
     import torch
 
     from occface_core.occlusion import face_mask_from_points, occlude
 
-    image = picture.load().pixels
+    loaded = picture.load()
+    image = loaded.pixels
     found = model.reconstruct(image, box=box)
     verts = torch.from_numpy(found.verts_image)[None].to(model.device)
     points = model.head.landmarks(verts, "468").cpu()
     face = face_mask_from_points(points[..., :2], *image.shape[:2])
     if not bool(face.any()):
         raise NoFaceError("the fitted face lies outside the picture; give its box with --boxes")
-    return occlude(
+    result = occlude(
         torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255,
         face,
         points=points,
         family=args.family,
         coverage=tuple(args.coverage),
-        generator=torch.Generator().manual_seed(args.seed + number),
+        generator=torch.Generator().manual_seed(_seed_of(picture, args.seed)),
         second=args.second,
     )
+    return result, (*loaded.notes, *found.notes)
+
+
+def _seed_of(picture: "Picture", seed: int) -> int:
+    """The picture's own: other pictures beside it change nothing, and another seed is another cover."""
+    return zlib.crc32(f"{seed} {picture.stem}".encode())
 
 
 def _write(result: "Occlusion", folder: Path, name: str) -> None:
@@ -165,10 +180,27 @@ def _files(name: str) -> tuple[str, str, str]:
     return f"{name}.png", f"{name}_visible.png", f"{name}_occluder.png"
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
-    """The stem, or with a number when one of its files has the name of another photo's."""
-    name, number = stem, 2
-    while any(file.lower() in taken for file in _files(name)):
-        name, number = f"{stem}-{number}", number + 1
-    taken.update(file.lower() for file in _files(name))
-    return name
+class _Names:
+    """Names of results: a picture keeps its own in every run, and takes nobody else's."""
+
+    def __init__(self, manifest: "Manifest") -> None:
+        self._own: dict[str, str] = {}
+        self._taken: dict[str, str] = {}  # file, in lower case (on some disks A.png is a.png) -> picture
+        for row in manifest:
+            told = _RESULT.match(row.message)
+            if told:
+                self._claim(told.group(1), row.image)
+
+    def _claim(self, name: str, label: str) -> str:
+        self._own[label] = name
+        self._taken.update({file.lower(): label for file in _files(name)})
+        return name
+
+    def of(self, picture: "Picture") -> str:
+        """The picture's stem, or with a number when one of its files has the name of another picture's."""
+        if picture.label in self._own:
+            return self._own[picture.label]
+        name, number = picture.stem, 2
+        while any(file.lower() in self._taken for file in _files(name)):
+            name, number = f"{picture.stem}-{number}", number + 1
+        return self._claim(name, picture.label)

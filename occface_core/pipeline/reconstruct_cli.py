@@ -8,7 +8,6 @@ from pathlib import Path
 SOME_FAILED = 3
 FORMATS = ("obj", "ply", "glb")
 _SHOWN = 20  # failures spelled out on the terminal; the manifest has all of them
-_NAMED = 5  # boxes without a picture that are named
 log = logging.getLogger(__name__)
 
 
@@ -34,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mesh files to write besides npz and json",
     )
     parser.add_argument(
-        "--batch-size", type=_positive, default=8, metavar="N", help="pictures at a time (default 8)"
+        "--batch-size", type=positive, default=8, metavar="N", help="pictures at a time (default 8)"
     )
     parser.add_argument(
         "--one-person",
@@ -78,10 +77,8 @@ def run(args: argparse.Namespace) -> int:
     runner = Runner(config, make, boxes)
     _work(runner, pictures(files), count_pictures(files))
     counts = runner.manifest.counts()
-    if boxes is not None and len(boxes.used) < len(boxes.rows):
-        unused = [name for name in boxes.rows if name not in boxes.used]
-        names = ", ".join(unused[:_NAMED]) + (", ..." if len(unused) > _NAMED else "")
-        log.warning("%d boxes belong to no picture that was given: %s", len(unused), names)
+    if boxes is not None:
+        boxes.name_unused()
     if runner.made_otherwise:
         log.warning(
             "%d results were made with another model or head, or from several photos as --one-person, and "
@@ -123,7 +120,8 @@ def _formats(text: str) -> tuple[str, ...]:
     return names
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
     try:
         value = int(text)
     except ValueError:

@@ -5,6 +5,8 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from occface_core.pipeline.reconstruct_cli import positive
+
 if TYPE_CHECKING:
     from occface_core.evaluation.segmentation_sets import Failure, SegmentationRow
 
@@ -33,8 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--head", default="open", metavar="open|flame|FILE", help="head model (default open)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default auto")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="photos at once (default 8)")
-    parser.add_argument("--limit", type=int, default=None, metavar="N", help="first N photos only")
+    parser.add_argument(
+        "--batch-size", type=positive, default=8, metavar="N", help="photos at once (default 8)"
+    )
+    parser.add_argument("--limit", type=positive, default=None, metavar="N", help="first N photos only")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), metavar="DIR")
 
 
@@ -46,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
     from occface_core.evaluation.segmentation_sets import markdown, pair_masks, summarise
     from occface_core.pipeline.detection import FaceDetector
     from occface_core.pipeline.inputs import BoxTable
+    from occface_core.pipeline.manifest import make_folder
     from occface_core.pipeline.reconstructor import FaceReconstructor
     from occface_core.pipeline.segmentation_run import measure
 
+    make_folder(args.out)
     photos, unpaired = pair_masks(args.images, args.masks)
     photos = photos[: args.limit]
     boxes = BoxTable.read(args.boxes) if args.boxes else None

@@ -169,3 +169,33 @@ def test_floating_tiff_with_nan(tmp_path: Path) -> None:
     Image.fromarray(values).save(path)
     with pytest.raises(ImageError, match=r"depth\.tiff' holds NaN"):
         read_image(path)
+
+
+def test_floating_tiffs_that_overshoot_are_not_black(tmp_path: Path) -> None:
+    values = np.linspace(0, 1.01, 40 * 40, dtype=np.float32).reshape(40, 40)
+    for scale in (1.0, 255.0):
+        Image.fromarray(values * np.float32(scale)).save(tmp_path / "x.tif")
+        image = read_image(tmp_path / "x.tif")
+        assert 120 < image.mean() < 136
+        assert image.max() == 255
+
+
+def test_32_bit_files_with_8_bit_values(tmp_path: Path) -> None:
+    values = (np.arange(40 * 40, dtype=np.int32) % 256).reshape(40, 40)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tif")[..., 0], values)
+    Image.fromarray(values * 257).save(tmp_path / "y.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "y.tif")[..., 0], values)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Failed to decode image"), MemoryError()])
+def test_a_decoder_that_gives_up_is_an_image_error(
+    pattern: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    data = encoded(Image.fromarray(pattern), "PNG")
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", fail)
+    with pytest.raises(ImageError):
+        load_image(data)

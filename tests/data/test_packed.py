@@ -169,3 +169,24 @@ def test_a_corrected_label_needs_no_new_pack(photo_folder: Path, tmp_path: Path)
     assert again.labels == ["61_1_2"] * 3
     assert again.identities == ["x"] * 3
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_other_pixels_under_the_same_names_are_another_pack(photo_folder: Path, tmp_path: Path) -> None:
+    folder, cache = tmp_path / "photos", tmp_path / "cache"
+    shutil.copytree(photo_folder, folder)
+    photos = load_photo_set(folder)
+    first = cached_pack(photos, cache, size=32)
+    Image.new("RGB", (96, 96), (200, 10, 10)).save(folder / "02.png")
+    changed = cached_pack(photos, cache, size=32)
+    assert first.names == changed.names
+    assert (changed.images[2] == (200, 10, 10)).all()
+    np.testing.assert_array_equal(first.images[3], changed.images[3])
+
+
+def test_a_repaired_photo_is_taken(photo_folder: Path, tmp_path: Path) -> None:
+    folder, cache = tmp_path / "photos", tmp_path / "cache"
+    shutil.copytree(photo_folder, folder)
+    (folder / "02.png").write_bytes(b"rubbish")
+    assert len(cached_pack(load_photo_set(folder), cache, size=32).skipped) == 1
+    shutil.copy(photo_folder / "02.png", folder / "02.png")
+    assert cached_pack(load_photo_set(folder), cache, size=32).skipped == []

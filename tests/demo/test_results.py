@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
+import gradio as gr
 import numpy as np
 
 from demo import heads, report
@@ -25,6 +26,22 @@ def test_a_cover_of_the_photo_before_is_not_reconstructed(
     other = engine.open_photo(np.ascontiguousarray(portrait[:, ::-1]))
     callbacks.reconstruct(other, late, "object", None)
     assert notices == [BEING_COVERED]
+
+
+def test_results_that_come_after_another_photo_was_opened_are_dropped(
+    callbacks: Callbacks, engine: Engine, photo: Photo, portrait: np.ndarray
+) -> None:
+    made = callbacks.reconstruct(photo, engine.cover(photo, "blur", 0.3, 0), "object", None)
+    other = engine.open_photo(np.ascontiguousarray(portrait[:, ::-1]))
+    assert callbacks.drop_others(photo, made[4]) == gr.skip()
+    assert callbacks.drop_others(other, None) == gr.skip()
+    for now in (other, None):
+        assert callbacks.drop_others(now, made[4])[:5] == ("", None, "", "", None)
+
+
+def test_a_photo_that_is_open_is_not_replaced_by_the_portrait(callbacks: Callbacks, photo: Photo) -> None:
+    assert callbacks.open_first(photo) == gr.skip()
+    assert callbacks.open_first(None)[1].faces_found == 1
 
 
 def test_results_can_be_forgotten_as_one(callbacks: Callbacks, photo: Photo, engine: Engine) -> None:

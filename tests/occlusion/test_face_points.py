@@ -45,6 +45,20 @@ def test_mask_area_and_place():
     assert float(mask[0, 0, 2, 2]) == 0
 
 
+def test_masks_far_to_the_right_of_large_photos():
+    """24-megapixel cameras have 6,000 columns."""
+    oval = torch.linspace(0, 2 * torch.pi, 37)[:36]
+    areas = []
+    for x in (100, 4090, 5900):
+        points = torch.zeros(1, 468, 2)
+        points[0, list(FACE_OVAL)] = torch.stack([x + 20 * oval.cos(), 30 + 25 * oval.sin()], dim=1)
+        areas.append(float(face_mask_from_points(points, 60, 6000).sum()))
+    assert areas[0] == pytest.approx(areas[1], rel=1e-3) == pytest.approx(areas[2], rel=1e-3)
+    assert areas[0] > 1400
+    points[0, list(FACE_OVAL)] = 1e7  # far outside: nothing, and no overflow
+    assert float(face_mask_from_points(points, 60, 60).sum()) == 0
+
+
 def test_not_finite_points():
     points = torch.full((1, 468, 2), float("inf"))
     with pytest.raises(OcclusionError):

@@ -1,5 +1,6 @@
 """Second objects on top of a first one, painted one by one and in batches."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,13 @@ import torch
 
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import EMPIRICAL, FAMILIES, occlude, occlude_batch
-from occface_core.occlusion.request import SECOND_SHARES, second_family
+from occface_core.occlusion.batched.draws import Draws
+from occface_core.occlusion.batched.group import Group
+from occface_core.occlusion.batched.light import estimate_lights
+from occface_core.occlusion.batched.place import fit_poses
+from occface_core.occlusion.request import SECOND_SHARES, draw_second
+from occface_core.occlusion.scene import Scene
+from occface_core.occlusion.types import Sample
 
 
 @pytest.fixture(params=["painted", "batched"])
@@ -72,12 +79,44 @@ def test_without_points_there_is_nothing_to_put_a_second_object_on(cover, faces)
 
 @pytest.mark.parametrize("first", FAMILIES)
 def test_second_families_lie_elsewhere(first):
-    drawn = {second_family(first, draw) for draw in np.linspace(0, 0.9999, 400)}
+    drawn = {draw_second(first, draw) for draw in np.linspace(0, 0.9999, 400)}
     assert first not in drawn
     assert drawn <= set(EMPIRICAL)
-    assert len(drawn) >= 4
+    held = {"hand", "phone", "cup", "microphone"}
+    assert drawn <= held if first in held else len(drawn) >= 4  # nothing is worn over what is held
+    assert draw_second(first, 0.5, "cup") == "cup"
     eyes = {"sunglasses", "glasses"}
     if first in eyes:
         assert not drawn & eyes
     if first == "scarf":
         assert "medical_mask" not in drawn
+
+
+def test_a_second_object_is_lit_by_the_photo_not_by_the_first(faces):
+    """A hand has the face's skin, whatever the colour of the mask below it."""
+    images, masks, points = faces
+    bare, green = images[:1], images[:1] * torch.tensor([0.2, 1.0, 0.4])[:, None, None]
+    picture, other = (one[0].permute(1, 2, 0).numpy() for one in (bare, green))
+    plain = Sample(picture, masks[0, 0].numpy(), points[0].numpy(), None, 0.3)
+    covered = replace(plain, image=other, bare=picture)
+    own, same, wrong = (Scene.of(one).light for one in (plain, covered, replace(plain, image=other)))
+    np.testing.assert_array_equal(own.skin, same.skin)
+    np.testing.assert_array_equal(own.level, same.level)
+    assert np.abs(own.skin - wrong.skin).max() > 0.1
+
+    group = Group(bare, masks[:1], points[:1], torch.tensor([0.3]), Draws(torch.tensor([7])))
+    poses = fit_poses(points[:1])
+    lights = [
+        estimate_lights(one, poses)
+        for one in (group, replace(group, image=green, bare=bare), replace(group, image=green))
+    ]
+    assert torch.equal(lights[0].skin, lights[1].skin)
+    assert torch.equal(lights[0].level, lights[1].level)
+    assert float((lights[0].skin - lights[2].skin).abs().max()) > 0.1
+
+
+def test_second_families_are_checked(cover, faces):
+    with pytest.raises(OcclusionError, match="second_family 'blur'"):
+        run(cover, faces, 1.0, second_family="blur")
+    result = run(cover, faces, 1.0, family="blur", second_family="scarf")
+    assert set(result.family) == {"blur+scarf"}

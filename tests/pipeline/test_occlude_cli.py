@@ -82,3 +82,43 @@ def test_an_object_and_wrong_usage(photos: Path, tmp_path: Path, capsys: pytest.
     assert "unknown occlusion family 'top_hat'" in capsys.readouterr().err
     assert _run(photos, photos / "portrait.png" / "out") == 2
     assert not (tmp_path / "c").exists()
+
+
+def test_results_of_other_pictures_are_never_overwritten(photos: Path, tmp_path: Path) -> None:
+    out, boxes = tmp_path / "out", tmp_path / "boxes.csv"
+    boxes.write_text(BOX + BOX.split("\n")[1].replace("portrait", "nobody"))
+    options = ("--out", str(out), "--boxes", str(boxes), "--family", "random_shape")
+    seen = []
+    for person in ("anna", "bert", "anna"):
+        folder = tmp_path / person
+        folder.mkdir(exist_ok=True)
+        picture = data.astronaut() if person == "anna" else data.astronaut() // 2
+        Image.fromarray(picture).save(folder / "portrait.png")
+        assert main(["occlude", str(folder), *options]) == 0
+        seen.append(_pixels(out / "portrait.png"))
+    covered = {path.name for path in out.glob("*.png") if "_" not in path.name}
+    assert covered == {"portrait.png", "portrait-2.png"}
+    np.testing.assert_array_equal(seen[0], seen[1])
+    np.testing.assert_array_equal(seen[0], seen[2])
+    rows = (out / "manifest.csv").read_text().splitlines()
+    assert "portrait-2: random_shape hides" in next(row for row in rows if "bert" in row)
+
+
+def test_the_cover_of_a_picture_depends_on_no_other(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both, boxes = tmp_path / "both", tmp_path / "boxes.csv"
+    both.mkdir()
+    for name in ("first", "portrait"):
+        (both / f"{name}.png").write_bytes((photos / "portrait.png").read_bytes())
+    box = BOX.split("\n")[1]
+    boxes.write_text("\n".join((BOX.strip(), *(box.replace("portrait", n) for n in ("first", "gone")))))
+    made = {}
+    for out, given, seed in (("a", both, "3"), ("b", both / "portrait.png", "3"), ("c", both, "4")):
+        words = ["occlude", str(given), "--out", str(tmp_path / out), "--boxes", str(boxes), "--seed", seed]
+        assert main(words) == 0
+        made[out] = _pixels(tmp_path / out / "portrait.png")
+    np.testing.assert_array_equal(made["a"], made["b"])
+    assert (made["a"] != made["c"]).any()
+    assert (made["a"] != _pixels(tmp_path / "a" / "first.png")).any()
+    assert "boxes belong to no picture that was given: gone.png" in caplog.text

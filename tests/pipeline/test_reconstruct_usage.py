@@ -1,5 +1,6 @@
 """Wrong usage of the reconstruct command: a sentence and an exit code each."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,24 @@ def test_a_full_disk_is_a_sentence(
     monkeypatch.setattr("occface_core.pipeline.manifest.os.replace", full)
     assert run(folder, "--out", tmp_path / "out") == 2
     assert "manifest.csv' cannot be written (No space left on device)" in capsys.readouterr().err
+
+
+def test_results_may_go_to_a_folder_around_the_photos(built: list, folder: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "project" / "photos"
+    shutil.copytree(folder, inside)
+    assert run(inside, "--out", tmp_path / "project") == 0
+    assert (tmp_path / "project" / "one.npz").is_file()
+
+
+def test_boxes_that_may_be_anybodys(
+    built: list, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("image,x0,y0,x1,y1\none.png,1,2,30,40\none.png,50,60,90,95\n")
+    assert run(folder, "--out", tmp_path / "out", "--boxes", boxes) == 2
+    assert "two boxes for 'one.png', in lines 2 and 3" in capsys.readouterr().err
+    for person in ("anna", "bert"):
+        shutil.copytree(folder, tmp_path / "both" / person)
+    boxes.write_text("image,x0,y0,x1,y1\none.png,10,10,60,60\n")
+    assert run(tmp_path / "both", "--out", tmp_path / "out", "--boxes", boxes) == 3
+    assert "write the folder too" in (tmp_path / "out" / "manifest.csv").read_text()

@@ -23,9 +23,9 @@ from occface_core.occlusion.request import (
     check_finite,
     check_second,
     check_shapes,
+    draw_second,
     resolve_family,
     sample_seeds,
-    second_family,
 )
 from occface_core.occlusion.types import Occlusion
 
@@ -46,6 +46,7 @@ def occlude_batch(
     shadows: bool = True,
     bank: OccluderBank | None = None,
     second: float = 0.0,
+    second_family: str = "",
 ) -> Occlusion:
     """Cover part of every face, as :func:`occlude` does, but all of them at once and on their own device.
 
@@ -63,7 +64,7 @@ def occlude_batch(
         other_images: (N,3,h,w) pictures that ``other_image`` cuts pieces from, or None.
         shadows: let the empirical families darken the skin beside them.
         bank: designs of the empirical families; the usual ones by default.
-        second: share of the samples that get a second object on top, as for :func:`occlude`.
+        second, second_family: share and family of second objects on top, as for :func:`occlude`.
 
     Returns:
         Occlusion on the device and in the dtype of ``image``.
@@ -74,7 +75,7 @@ def occlude_batch(
     check_shapes(image, face_mask, points, other_images)
     check_finite(image, face_mask, points)
     check_coverage(coverage)
-    check_second(second, has_points=points is not None)
+    check_second(second, second_family, has_points=points is not None)
     names, weights = resolve_family(family, has_points=points is not None)
     # Drawn on the CPU: which samples a painter gets is then known without asking the GPU.
     seeds = torch.tensor(sample_seeds(len(image), generator), dtype=torch.int64)
@@ -85,7 +86,7 @@ def occlude_batch(
     result, occluder = _paint(whole, families, shadows, bank)
     if second:
         result, occluder, families = _paint_again(
-            whole, draws, second, (result, occluder, families), shadows, bank
+            whole, draws, (second, second_family), (result, occluder, families), shadows, bank
         )
     return _finish(image, face_mask, result, occluder, families.tolist())
 
@@ -109,19 +110,20 @@ def _paint(
 def _paint_again(
     whole: Group,
     draws: Draws,
-    share: float,
+    second: tuple[float, str],
     first: tuple[Tensor, Tensor, np.ndarray],
     shadows: bool,
     bank: OccluderBank | None,
 ) -> tuple[Tensor, Tensor, np.ndarray]:
     """Pictures, opacity and families, a share of them with a second object; `draws` are on the CPU."""
     result, occluder, families = first
-    members = np.flatnonzero(draws.chance("second", share)[:, 0].numpy())
+    members = np.flatnonzero(draws.chance("second", second[0])[:, 0].numpy())
     if not len(members):
         return first
     wanted = draws.uniform("second family")[:, 0].double().numpy()[members]
     below = families[members]
-    above = np.array([second_family(*pair) for pair in zip(below, wanted, strict=True)], dtype=object)
+    extras = [draw_second(*pair, second[1]) for pair in zip(below, wanted, strict=True)]
+    above = np.array(extras, dtype=object)
     rows = upload(members, whole.image.device)
     picture, hidden = result.index_select(0, rows), occluder.index_select(0, rows)
     painted, over = _paint(_remaining(_rows(whole, rows), picture, hidden), above, shadows, bank)
@@ -136,7 +138,8 @@ def _remaining(group: Group, covered: Tensor, occluder: Tensor) -> Group:
     draws = Draws(group.draws.seeds ^ _SECOND)
     low, high = SECOND_COVERAGE
     target = draws.uniform("target", low=low, high=high)[:, 0]
-    return replace(group, image=covered, face=group.face * (1 - occluder), target=target, draws=draws)
+    face = group.face * (1 - occluder)
+    return replace(group, image=covered, face=face, target=target, draws=draws, bare=group.image)
 
 
 def _work(

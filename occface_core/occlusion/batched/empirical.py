@@ -148,7 +148,7 @@ def _hair(group: Group, poses: Poses, lights: Lights) -> Float[Tensor, "B 3"]:
     column, row = spots.floor().long().unbind(2)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
     place: Int64[Tensor, "B 4"] = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-    shown = group.image.flatten(2).gather(2, place[:, None].expand(-1, 3, -1))
+    shown = group.original.flatten(2).gather(2, place[:, None].expand(-1, 3, -1))
     shown = shown.masked_fill(~inside[:, None], torch.inf).sort(2).values
     middle = ((inside.sum(1, keepdim=True) - 1) // 2).clamp_min(0)
     own = shown.gather(2, middle[:, None].expand(-1, 3, 1))[..., 0]

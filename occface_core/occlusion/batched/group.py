@@ -23,6 +23,7 @@ class Group:
         target: (B,) wanted share of the face to hide.
         draws: random numbers of the samples.
         others: (N,3,h,w) pictures to cut pieces from, or None.
+        bare: (B,3,H,W) the pictures before a first object was put into them, where this is the second one.
         natural: nobody asked for a coverage: objects keep their usual size, and `target` is a guess.
     """
 
@@ -33,6 +34,12 @@ class Group:
     draws: Draws
     others: Float[Tensor, "N 3 h w"] | None = None
     natural: bool = False
+    bare: Float[Tensor, "B 3 H W"] | None = None
+
+    @property
+    def original(self) -> Float[Tensor, "B 3 H W"]:
+        """The photographs, from which skin, hair, light, sharpness and noise are read."""
+        return self.image if self.bare is None else self.bare
 
     @property
     def size(self) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def estimate_lights(group: Group, poses: Poses) -> Lights:
     column, row = points[..., 0].floor().long(), points[..., 1].floor().long()
     seen = (column >= 0) & (column < width) & (row >= 0) & (row < height) & (normals[..., 2] > 0.15)
     place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-    colours = group.image.flatten(2).gather(2, place[:, None].expand(-1, 3, -1)).mT
+    colours = group.original.flatten(2).gather(2, place[:, None].expand(-1, 3, -1)).mT
     count = seen.sum(1)
     hidden = ~seen
     ranked = luma(colours).masked_fill(hidden, torch.inf).sort(1).values
@@ -92,7 +92,7 @@ def _gradient(normals: Tensor, brightness: Tensor, seen: Tensor, count: Tensor) 
 def _white(group: Group, middle: Tensor) -> Float[Tensor, "B 3"]:
     """Colour of a white surface: half a guess from the picture's bright end, half from the skin."""
     height, width = group.size
-    few = group.image[:, :, :: max(1, height // 28), :: max(1, width // 28)].flatten(2).mT
+    few = group.original[:, :, :: max(1, height // 28), :: max(1, width // 28)].flatten(2).mT
     brightness = luma(few).sort(1).values
     bright = brightness[:, int(0.95 * brightness.shape[1])]
     white = (0.5 * bright + 0.75 * middle).clamp(0.3, 0.98)

@@ -52,7 +52,7 @@ def sharpness(group: Group, extent: Float[Tensor, " B"]) -> tuple[Float[Tensor, 
     Args:
         group: the pictures. extent: pixels between the outer corners of the eyes.
     """
-    green = group.image[:, 1:2]
+    green = group.original[:, 1:2]
     wide = F.pad(green, (1, 1, 1, 1), mode="replicate")
     ring = wide[:, :, :-2, 1:-1] + wide[:, :, 2:, 1:-1] + wide[:, :, 1:-1, :-2] + wide[:, :, 1:-1, 2:]
     edges = (ring - 4 * green)[:, 0, ::2, ::2].flatten(1).abs()
@@ -75,7 +75,7 @@ def blend_in(
     alpha = torch.where(layers[:, 3:] < _FAINT, 0.0, layers[:, 3:].clamp(max=1.0))
     grain = _grain(group.draws, height, width) * noise[:, None, None, None]
     colour = layers[:, :3] / layers[:, 3:].clamp_min(1e-3) + grain
-    tint = (group.image[:, 0, ::4, ::4] - group.image[:, 2, ::4, ::4]).abs().double().flatten(1).mean(1)
+    tint = (group.original[:, 0, ::4, ::4] - group.original[:, 2, ::4, ::4]).abs().double().flatten(1).mean(1)
     red, green, blue = (colour[:, k : k + 1] * float(LUMA[k]) for k in range(3))
     return torch.where((tint < 0.004)[:, None, None, None], red + green + blue, colour), alpha
 

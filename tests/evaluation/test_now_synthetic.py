@@ -133,8 +133,10 @@ def test_identities_depend_on_the_seed_only(synthetic: Path, open_head, small_al
         config = SyntheticNowConfig(subjects=1, photos=2, seed=seed)
         with torch.no_grad():
             list(write_synthetic_now(faces, tmp_path / str(seed), config))
-    first, same, other = (np.load(root / "truth" / "SYN_0000.npz")["betas"]
-                          for root in (synthetic, tmp_path / "770001", tmp_path / "5"))
+    first, same, other = (
+        np.load(root / "truth" / "SYN_0000.npz")["betas"]
+        for root in (synthetic, tmp_path / "770001", tmp_path / "5")
+    )
     np.testing.assert_array_equal(first, same)
     assert np.abs(first - other).max() > 0.5
 
@@ -187,3 +189,26 @@ def test_every_benchmark_has_options(name: str, capsys: pytest.CaptureFixture) -
     with pytest.raises(SystemExit, match="0"):
         parser.parse_args([name, "--help"])
     assert "--out" in capsys.readouterr().out
+
+
+def test_predictions_of_two_models_are_not_mixed(
+    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from occface_core.cli import main
+
+    words = [
+        "benchmark",
+        "now-predict",
+        "--dataset",
+        str(synthetic),
+        "--out",
+        str(tmp_path),
+        "--model",
+        "mean",
+    ]
+    assert main(words) == 0
+    assert main(words) == 0
+    assert main([*words[:-1], "student"]) == 2
+    told = capsys.readouterr().err
+    assert "model: 'mean' there, 'student' now" in told
+    assert "--overwrite" in told

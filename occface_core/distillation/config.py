@@ -130,10 +130,12 @@ class TrainConfig:
         for name in ("synthetic_share", *covers, "person_share", "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
+        if not 0.0 <= self.warmup < 1.0:
+            raise ConfigError(f"warmup {self.warmup} must be within 0..1, below 1")
         for name in ("duplicates", "devices", "log_every", "sheet_faces", "focus_cycle"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("checkpoint_minutes", "sheet_minutes", "workers", "photometric", "seed"):
+        for name in ("checkpoint_minutes", "sheet_minutes", "workers", "photometric", "seed", "steps"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} {getattr(self, name)} must not be negative")
 

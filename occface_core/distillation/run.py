@@ -18,10 +18,10 @@ from occface_core.distillation.priors import photo_prior, points_to_find, render
 from occface_core.distillation.recipes import RECIPE_CLASSES
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
 from occface_core.distillation.sheets import SampleSheet, sheet_faces
-from occface_core.distillation.state import read_state
+from occface_core.distillation.state import data_identity, read_state
 from occface_core.distillation.terms import TERMS
 from occface_core.distillation.trainer import Trainer, model_path
-from occface_core.errors import CheckpointError
+from occface_core.errors import CheckpointError, ConfigError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
@@ -105,12 +105,30 @@ def make_model(
                 f"give --backbone {source.config.backbone}, or --start-from scratch"
             )
     if source is None or source.config.backbone != config.backbone:
+        if config.only:
+            raise ConfigError(f"only {config.only!r}: there is no trained network to start from")
         return model
-    own = model.state_dict()
-    fitting = {k: v for k, v in source.state_dict().items() if k in own and own[k].shape == v.shape}
+    own, given = model.state_dict(), source.state_dict()
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if config.only:
+        _refuse_losses(config, (own.keys() | given.keys()) - fitting.keys())
     model.load_state_dict(fitting, strict=False)
     log.info("started from another network: %d of %d tensors", len(fitting), len(own))
     return model
+
+
+def _refuse_losses(config: TrainConfig, lost: set[str]) -> None:
+    """See that everything outside the part that is trained comes from the network started from.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    parts = sorted({name.split(".")[0] for name in lost} - {config.only})
+    if parts:
+        raise ConfigError(
+            f"only {config.only!r}: the rest must stay as it is, but the network to start from and this "
+            f"run's ({config.recipe}) differ in {', '.join(parts)}; take its own recipe and sizes"
+        )
 
 
 def load_reference(source: str, option: str, recipe: str, device: torch.device) -> FaceEncoder:
@@ -168,6 +186,7 @@ def run_training(config: TrainConfig) -> dict:
     trainer = Trainer(
         config, fabric, scene, model, teacher=teacher, damior=damior, sampler=sampler, sheet=sheet
     )
+    trainer.data = data_identity(packed, {"teacher": teacher, "damior": damior})
     resumed = trainer.resume(state)
     del state  # as large as network and optimizer together
     trainer.train()

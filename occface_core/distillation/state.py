@@ -1,8 +1,10 @@
 """The resumable state of a run: written atomically, read without unpickling objects, refused when unfit."""
 
+import hashlib
 import json
 import pickle
 import zipfile
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from occface_core.data.packed import PackedPhotos
 from occface_core.distillation.config import TrainConfig
 from occface_core.errors import CheckpointError
 
@@ -84,6 +87,44 @@ def _refuse_changes(path: Path, stored: dict[str, Any], config: TrainConfig) -> 
             raise CheckpointError(
                 f"{path} belongs to a run with {key} {then!r}, this one has {now!r}; choose another --out"
             )
+
+
+def data_identity(packed: PackedPhotos | None, references: Mapping[str, nn.Module | None]) -> dict[str, str]:
+    """Short names of what a run learns from: photos with landmarks, covers known in them, frozen networks."""
+    found: dict[str, str] = {}
+    if packed is not None:
+        found["photos"] = _digest([json.dumps(packed.names).encode(), packed.points.tobytes()])
+        if packed.hidden is not None:
+            found["hidden"] = _digest([packed.hidden.tobytes()])
+    for name, network in references.items():
+        if network is not None:
+            values = (value.detach().cpu().contiguous().numpy() for value in network.state_dict().values())
+            found[name] = _digest(value.tobytes() for value in values)
+    return found
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
+def refuse_other_data(config: TrainConfig, state: dict[str, Any], now: Mapping[str, str]) -> None:
+    """See that a run goes on with the data it was begun with; states of before 0.11 do not say.
+
+    Raises:
+        CheckpointError: what lies behind a setting has changed.
+    """
+    then = state.get("data")
+    if then is None:
+        return
+    changed = sorted(name for name in then.keys() | now.keys() if then.get(name) != now.get(name))
+    if changed:
+        raise CheckpointError(
+            f"{config.out / STATE_FILE} belongs to a run with other {' and '.join(changed)}, though under "
+            "the same names; choose another --out"
+        )
 
 
 def restore(

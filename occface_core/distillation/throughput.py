@@ -163,6 +163,8 @@ class TrainingRates:
         self.trainer = Trainer(
             config, self.fabric, self.scene, model, teacher=teacher, damior=None, sampler=self.sampler
         )
+        # Half way through, where every term of a recipe is at work: some come late, some end early.
+        self.trainer.clock.step = config.steps // 2
 
     def photo_batches(self) -> Rate | None:
         """Crops, jitter and occluders of one data-loading process."""

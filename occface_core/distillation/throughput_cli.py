@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
         for name in ("recipe", "backbone", "input_size", "batch_size", "precision", "device")
     }
     settings["occluders"] = (args.occluders or ["painted"])[-1]
-    config = TrainConfig(steps=10**9, duplicates=1, **settings)  # refused before anything is measured
+    # Refused before anything is measured. Photos stand for renders, so that batches hold what a run's hold.
+    config = TrainConfig(steps=10**9, duplicates=1, photos=Path("rendered"), **settings)
     figures: dict[str, float] = {}
     if args.only != "training":
         figures |= _occlusion(args)

@@ -24,7 +24,7 @@ from occface_core.distillation.parts import Tensors, freeze_but
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe
 from occface_core.distillation.scene import Scene
 from occface_core.distillation.sheets import SampleSheet
-from occface_core.distillation.state import restore, write_state
+from occface_core.distillation.state import refuse_other_data, restore, write_state
 from occface_core.errors import ConfigError
 from occface_core.networks.checkpoints import save_encoder
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
@@ -76,7 +76,7 @@ class Trainer:
             world=fabric.world_size,
         )
         self.recipe = recipe(config, scene, teacher, **extra)
-        self.recipe.autocast = fabric.autocast
+        self.recipe.autocast, self.recipe.over_processes = fabric.autocast, self._mean
         self.weights = config.term_weights
         self.network = model
         self.still = freeze_but(model, config.only) if config.only else []
@@ -86,6 +86,7 @@ class Trainer:
         self.model, self.optimizer = fabric.setup(
             Tensors(model, mask_alone=self.mask_alone), self._optimizer()
         )
+        self.data: dict[str, str] = {}  # what the run learns from, see `data_identity`
         self.clock = Clock()
         self.curves = Curves(config.out, active=fabric.is_global_zero)
 
@@ -242,6 +243,7 @@ class Trainer:
                     "model": self.network.state_dict(),
                     "extra": self.extra.state_dict(),
                     "optimizer": self.optimizer.state_dict(),
+                    "data": self.data,
                     "step": self.clock.step,
                     "seconds": self.clock.seconds,
                 },
@@ -263,6 +265,7 @@ class Trainer:
         if state is None:
             self.curves.resume(0)  # a run killed before its first state left rows that come once more
             return False
+        refuse_other_data(self.config, state, self.data)
         restore(self.config, state, self.network, self.extra, self.optimizer)
         self.clock = Clock(int(state["step"]), float(state["seconds"]))
         self.curves.resume(self.clock.step)

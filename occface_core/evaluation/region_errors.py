@@ -5,8 +5,9 @@ for each region, and looks for correspondences by bending the scan's region onto
 closest points hide errors along the surface. Written from the paper and its published program's definitions
 (github.com/czh-98/REALY); docs/now.md says what differs.
 
-Lengths are in *units* of about 9 mm, in which the published scans come: the non-rigid step's constants mean
-something only in them. `unit_mm` brings results back to mm (REALY's `metrical_scale`).
+The published scans come in *units* of 6.5 to 10.2 mm, and all of the program's constants are taken in them;
+only its results are brought to mm (REALY's `metrical_scale`, here `unit_mm`). Scans in mm are measured in
+units of 9 mm.
 """
 
 from collections.abc import Mapping
@@ -75,7 +76,7 @@ def region_errors(
     faces: Faces,
     keypoints: Float[np.ndarray, "L 3"],
     *,
-    unit_mm: float,
+    unit_mm: float | None,
 ) -> dict[str, RegionError]:
     """Measure one prediction against the regions of one scan.
 
@@ -85,13 +86,13 @@ def region_errors(
         verts: predicted head, any unit and frame.
         faces: its triangles.
         keypoints: as many keypoints of the prediction, in its frame.
-        unit_mm: mm per unit of the scan.
+        unit_mm: mm per unit of a scan in units; None: it is in mm.
 
     Raises:
         MeshError: keypoints that do not agree, are not finite or lie on a line, or an empty region.
     """
     _check_keypoints(scan_keypoints, keypoints)
-    factor = unit_mm / UNIT_MM  # scan unit -> the unit that the constants are made for
+    factor, unit = (1 / UNIT_MM, UNIT_MM) if unit_mm is None else (1.0, unit_mm)
     goal = scan_keypoints * factor
     seven = list(GLOBAL_KEYPOINTS)
     scale, rotation, shift = _fit(keypoints[seven], goal[seven], scaled=True)
@@ -101,7 +102,7 @@ def region_errors(
     for name, region in regions.items():
         if len(region.verts) == 0 or len(region.faces) == 0:
             raise MeshError(f"the scan's {name} has no vertices or no triangles")
-        result[name] = _measure(name, region.verts * factor, region.faces, goal, tree, points)
+        result[name] = _measure(name, region.verts * factor, region.faces, goal, tree, points, unit)
     return result
 
 
@@ -120,7 +121,13 @@ def _check_keypoints(scan: Keypoints, predicted: Float[np.ndarray, "L 3"]) -> No
 
 
 def _measure(
-    name: str, scan: Points, faces: Faces, scan_points: Keypoints, tree: TriangleTree, points: Keypoints
+    name: str,
+    scan: Points,
+    faces: Faces,
+    scan_points: Keypoints,
+    tree: TriangleTree,
+    points: Keypoints,
+    unit_mm: float,
 ) -> RegionError:
     rotation, shift = _align_region(name, scan, scan_points, tree, points)
 
@@ -132,8 +139,8 @@ def _measure(
     chosen = [k for k in BENDING_KEYPOINTS[name] if k < len(points)]
     targets = points[chosen] @ rotation.T + shift
     bent = bend(scan, faces, coarse, _nearest_vertices(scan, scan_points[chosen]), targets)
-    distances = np.linalg.norm(closest(bent) - scan, axis=1) * UNIT_MM
-    rigid = float(np.linalg.norm(coarse - scan, axis=1).mean()) * UNIT_MM
+    distances = np.linalg.norm(closest(bent) - scan, axis=1) * unit_mm
+    rigid = float(np.linalg.norm(coarse - scan, axis=1).mean()) * unit_mm
     return RegionError(float(distances.mean()), rigid, distances)
 
 

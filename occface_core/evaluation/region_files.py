@@ -35,11 +35,11 @@ _COUNTS = (68, 85)
 
 @dataclass(frozen=True)
 class SubjectTruth:
-    """One subject's scan: regions, keypoints and mm per unit."""
+    """One subject's scan: regions, keypoints and mm per unit, None where files are in mm."""
 
     regions: dict[str, RegionScan]
     keypoints: Keypoints
-    unit_mm: float
+    unit_mm: float | None
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class RegionDataset:
             raise DataError(f"{self.keypoints} has no {subject}.npy (or .txt, .obj)")
         return SubjectTruth(parts, read_keypoints(path), self._unit(subject))
 
-    def _unit(self, subject: str) -> float:
+    def _unit(self, subject: str) -> float | None:
         if self.scale is None:
-            return 1.0
+            return None
         if not subject.isdigit() or not 1 <= int(subject) <= len(self.scale):
             raise DataError(f"metrical_scale.txt has {len(self.scale)} lines, none for subject {subject!r}")
         return float(self.scale[int(subject) - 1])

@@ -25,7 +25,7 @@ from occface_core.evaluation.region_files import (
 )
 from occface_core.morphable.head_model import HeadModel
 
-VERSION = 1  # part of the fingerprint: a change of the measure makes older results void
+VERSION = 2  # part of the fingerprint: a change of the measure makes older results void
 OPEN = "open"
 _TROUBLE = (OccFaceError, ArithmeticError, ValueError, OSError, RuntimeError)
 Progress = Callable[[Iterable, int], Iterable]

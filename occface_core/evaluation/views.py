@@ -68,8 +68,8 @@ def evaluate_views(
 
     Returns:
         Per network, and for "mean head" (true pose and camera, mean shape, no expression): `depth_mm` and
-        `form_mm` per image (depth error; neutral shape without size), `spread_mm` per person (root mean
-        square distance of the views' neutral shapes to their mean, without size).
+        `form_mm` per image (depth error; neutral shape without size), `spread_mm` per person (mean
+        distance of a view's neutral shape to the views' mean, without size; root mean square over views).
     """
     rows: dict[str, dict[str, list[Tensor]]] = {}
     for start in progress(range(0, groups, batch_groups)):

@@ -1,6 +1,7 @@
 """Safe storage of networks: safetensors with the configuration inside, sharded above 15 MiB, never
 unpickled."""
 
+import glob
 import json
 from pathlib import Path
 
@@ -32,6 +33,8 @@ def save_encoder(
 ) -> list[Path]:
     """Write `path` (.safetensors), or `stem-0000k-of-0000n.safetensors` shards when larger than 15 MiB.
 
+    Whatever network was there before is gone afterwards, in however many shards it came.
+
     Returns:
         The files written.
     """
@@ -55,7 +58,12 @@ def save_encoder(
     names = [f"{path.stem}-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     files = [path] if len(shards) == 1 else [path.with_name(name) for name in names]
     for file, shard in zip(files, shards, strict=True):
-        save_file(shard, file, metadata=meta)
+        unfinished = file.with_name(f".{file.name}.partial")
+        save_file(shard, unfinished, metadata=meta)
+        unfinished.replace(file)
+    shards_there = path.parent.glob(f"{glob.escape(path.stem)}-[0-9]*-of-[0-9]*.safetensors")
+    for old in {path, *shards_there} - set(files):
+        old.unlink(missing_ok=True)
     return files
 
 

@@ -126,7 +126,11 @@ def load_deca(path: Path, device: torch.device | str = "cpu") -> DecaTeacher:
         own = getattr(teacher, name).state_dict()
         missing, extra = sorted(own.keys() - part.keys()), sorted(part.keys() - own.keys())
         wrong = [k for k in sorted(own.keys() & part.keys()) if own[k].shape != part[k].shape]
-        if missing or extra or wrong:
+        tensors = {k: v for k, v in sorted(part.items()) if isinstance(v, torch.Tensor)}
+        broken = [k for k, v in tensors.items() if not bool(v.isfinite().all())]
+        if broken:
+            problems.append(f"{name}: NaN or infinite values in {broken[:3]}")
+        elif missing or extra or wrong:
             problems.append(f"{name}: missing {missing[:3]}, unexpected {extra[:3]}, wrong shape {wrong[:3]}")
         else:
             getattr(teacher, name).load_state_dict(part)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,3 +148,21 @@ def test_a_run_from_before_focus_had_a_start_goes_on_without_one(
         state = read_state(config)
         assert state is not None
         assert state["step"] == 3
+
+
+def test_a_run_does_not_go_on_with_other_data_of_the_same_names(tmp_path: Path, photo_folder: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(photo_folder, photos)
+    data = {"photos": photos, "split": "", "synthetic_share": 0.5, "cache": tmp_path / "cache"}
+    config = TrainConfig(out=tmp_path / "run", **{**SETTINGS, **data, "steps": 1})
+    run_training(config)
+    assert run_training(config.replace(steps=2))["resumed"] is True
+    with np.load(photos / "landmarks.npz") as stored:
+        kept = {name: values[:11] for name, values in stored.items()}
+    np.savez(photos / "landmarks.npz", **kept)
+    with pytest.raises(CheckpointError, match="run with other photos, though under the same names"):
+        run_training(config.replace(steps=3))
+    state = torch.load(config.out / STATE_FILE, weights_only=True)
+    del state["data"]  # as written before 0.11
+    torch.save(state, config.out / STATE_FILE)
+    assert run_training(config.replace(steps=3))["resumed"] is True

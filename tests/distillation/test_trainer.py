@@ -172,7 +172,7 @@ def test_one_part_learns_and_the_rest_stays_bit_for_bit(config: TrainConfig, tmp
     assert changed
     assert all(name.startswith("mask_head.") for name in changed), changed
     with pytest.raises(ConfigError, match="no such part; it has backbone"):
-        run_training(config.replace(out=tmp_path / "wrong", only="nose"))
+        run_training(again.replace(out=tmp_path / "wrong", only="nose"))
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -189,6 +189,11 @@ def test_a_mask_head_alone_learns_its_own_term_and_asks_no_teacher(
 
     monkeypatch.setattr(DamiorRecipe, "target", asked)
     alone = settings.replace(out=tmp_path / "alone", only="mask_head", loss_weights="mask=3")
+    with pytest.raises(ConfigError, match=r"start from and this run's \(damior\) differ in .*sigma"):
+        run_training(alone)  # a teacher says nothing of its uncertainty
+    with pytest.raises(ConfigError, match="no trained network to start from"):
+        run_training(alone.replace(start_from="scratch"))
+    alone = alone.replace(start_from=str(model_path(whole.out)))
     run_training(alone)
     (row,), (other,) = losses(alone), losses(whole)
     assert row["total"] == row["mask"] > 0

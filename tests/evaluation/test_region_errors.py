@@ -41,7 +41,7 @@ class Case:
             for name, keep in zip(REGIONS, inside, strict=True)
         }
 
-    def errors(self, verts: np.ndarray, unit_mm: float = 1.0):
+    def errors(self, verts: np.ndarray, unit_mm: float | None = None):
         return region_errors(
             self.regions, self.verts[self.ids], verts, self.faces, verts[self.ids], unit_mm=unit_mm
         )
@@ -76,11 +76,20 @@ def test_a_perfect_prediction_has_no_error_in_any_frame_and_size(case: Case) -> 
         assert error.rigid_mm < 1e-6
 
 
-def test_the_scans_unit_does_not_matter(case: Case, warped: np.ndarray) -> None:
-    in_units = Case(case.verts / 8.5, case.faces)
-    mm, units = case.errors(warped), in_units.errors(warped, unit_mm=8.5)
+def test_scans_in_mm_are_measured_in_units_of_9_mm(case: Case, warped: np.ndarray) -> None:
+    in_units = Case(case.verts / 9, case.faces)
+    mm, units = case.errors(warped), in_units.errors(warped, unit_mm=9.0)
     for name in REGIONS:
         assert units[name].mean_mm == pytest.approx(mm[name].mean_mm, rel=1e-6)
+
+
+def test_scans_in_units_are_measured_as_they_come(case: Case, warped: np.ndarray) -> None:
+    """As the published program does: `metrical_scale` changes nothing but the unit of the result."""
+    in_units = Case(case.verts / 9, case.faces)
+    nine, six = (in_units.errors(warped, unit_mm=unit) for unit in (9.0, 6.5))
+    for name in REGIONS:
+        assert six[name].mean_mm == pytest.approx(nine[name].mean_mm * 6.5 / 9, rel=1e-9)
+        assert six[name].rigid_mm == pytest.approx(nine[name].rigid_mm * 6.5 / 9, rel=1e-9)
 
 
 def test_one_regions_error_does_not_spread_to_the_others(case: Case) -> None:
@@ -105,7 +114,7 @@ def test_keypoints_show_what_closest_points_hide(case: Case) -> None:
 
 def test_unusable_input_is_refused(case: Case, warped: np.ndarray) -> None:
     points = warped[case.ids]
-    rest = {"unit_mm": 1.0}
+    rest = {"unit_mm": None}
     scan = case.verts[case.ids]
     with pytest.raises(MeshError, match="both need 68 or 85"):
         region_errors(case.regions, scan, warped, case.faces, points[:60], **rest)

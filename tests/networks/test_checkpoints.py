@@ -82,6 +82,19 @@ def test_large_networks_are_stored_in_shards(
         load_encoder(tmp_path / "big.safetensors")
 
 
+def test_what_is_written_replaces_what_was_there(
+    network: FaceEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "net.safetensors", tmp_path / "net-2.safetensors"
+    save_encoder(network, other)
+    for limit in (2 * 2**20, 15 * 2**20, 3 * 2**20, 1 * 2**20):  # some shards, none, fewer, more
+        monkeypatch.setattr(checkpoints, "SHARD_BYTES", limit)
+        files = save_encoder(network, path, metadata={"limit": str(limit)}, half=False)
+        assert sorted(tmp_path.iterdir()) == sorted([*files, other])
+        assert checkpoints.checkpoint_metadata(path)["limit"] == str(limit)
+        load_encoder(path)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"gone\.safetensors"):
         load_encoder(tmp_path / "gone.safetensors")

@@ -89,6 +89,11 @@ def test_load_refuses_what_is_not_deca(tmp_path: Path) -> None:
     text.write_text("not an archive")
     with pytest.raises(CheckpointError, match=r"deca_model\.tar"):
         load_deca(text)
+    whole = {name: getattr(DecaTeacher(), name).state_dict() for name in ("E_flame", "E_detail", "D_detail")}
+    next(iter(whole["D_detail"].values())).fill_(torch.nan)
+    torch.save(whole, text)
+    with pytest.raises(CheckpointError, match="D_detail: NaN or infinite values in"):
+        load_deca(text)
     torch.save({"E_flame": {"layers.0.weight": torch.zeros(1)}}, text)
     with pytest.raises(CheckpointError, match="E_detail"):
         load_deca(text)

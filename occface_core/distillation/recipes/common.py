@@ -38,6 +38,8 @@ class Recipe:
     pairs_people = False  # whether it learns from several photos of one person
     step = 0  # set by the trainer
     autocast: Callable[[], AbstractContextManager] = nullcontext  # for frozen networks; set by the trainer
+    # Mean over the processes of a run, for statistics that all of them must share; set by the trainer.
+    over_processes: Callable[[Tensor], Tensor] = staticmethod(lambda value: value)
 
     def mask_alone(self, mask: Callable[[Tensor], Tensor], twin: "Twin") -> Losses:
         """The mask head's term, for runs that train nothing else: no teacher is asked, no head decoded."""

@@ -97,7 +97,8 @@ class FocusRecipe(Recipe):
         self.config, self.scene, self.teacher = config, scene, teacher
         self.renderer = Renderer(scene.head, config.input_size)
         self.segmenter = OcclusionSegmenter().to(memory_format=torch.channels_last)
-        self.unexplained = Unexplained()
+        # Processes with statistics of their own could not go on from one state.
+        self.unexplained = Unexplained(over_processes=lambda value: self.over_processes(value))
         self.modules: dict[str, nn.Module] = {"segmenter": self.segmenter, "unexplained": self.unexplained}
 
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:

@@ -8,6 +8,8 @@ the model explains best in it sets its level, so a photo that is drawn badly as 
 covered. Finally what has one colour in one place is judged alike.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -31,6 +33,7 @@ class Unexplained(nn.Module):
 
     Args:
         momentum: of the running statistics.
+        over_processes: mean of a statistic over the processes of a run.
     """
 
     typical: Tensor
@@ -39,9 +42,12 @@ class Unexplained(nn.Module):
     total: Tensor
     seen: Tensor
 
-    def __init__(self, momentum: float = 0.05) -> None:
+    def __init__(
+        self, momentum: float = 0.05, *, over_processes: Callable[[Tensor], Tensor] = lambda value: value
+    ) -> None:
         super().__init__()
         self.momentum = momentum
+        self.over_processes = over_processes
         for name, shape in (
             ("typical", POINTS),
             ("mean", len(WEIGHTS)),
@@ -108,6 +114,7 @@ class Unexplained(nn.Module):
 
     def follow(self, running: Tensor, value: Tensor, first: Tensor) -> None:
         """Move a running statistic towards `value`, all the way the first time."""
+        value = self.over_processes(value)
         running.copy_(torch.where(first, value, running.lerp(value, self.momentum)))
 
 

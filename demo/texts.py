@@ -19,7 +19,7 @@ plausible, not measured.
 **Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the
 picture do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
 
-**A face that is covered already.** Choose *Nothing* in step 2. There is no clean photo then, and what covers
+**A face that is covered already.** Choose *Nothing, as it is* in step 2. There is no clean photo then, and what covers
 the face may mislead the teacher: its head is no reference.
 
 **More photos of the same person** go to the student: one shape for all, and skin that one photo hides comes
@@ -47,7 +47,7 @@ FAMILY_NAMES = {  # the first is chosen when the page opens
     "stripes": "Stripes",
     "blur": "Blurred patch",
     "other_image": "Piece of another picture",
-    NOTHING: "Nothing (covered already)",
+    NOTHING: "Nothing, as it is",
 }
 NO_EXTRA = "Nothing more"
 EXTRA_FAMILIES = ("sunglasses", "glasses", "medical_mask", "hand", "cap_brim", "hair_strands", "phone", "cup")

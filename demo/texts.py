@@ -19,8 +19,8 @@ plausible, not measured.
 **Difference, mm.** Each point is compared with the same point of the reference head. Size and place in the
 picture do not count. *Neutral* compares only the shape of the face, *as in the photo* the expression too.
 
-**A face that is covered already.** Choose *Nothing, as it is* in step 2. There is no clean photo then, and what covers
-the face may mislead the teacher: its head is no reference.
+**A face that is covered already.** Choose *Nothing, as it is* in step 2. There is no clean photo then, and
+what covers the face may mislead the teacher: its head is no reference.
 
 **More photos of the same person** go to the student: one shape for all, and skin that one photo hides comes
 from another.

@@ -13,6 +13,7 @@ from occface_core.occlusion.batched.draws import Draws
 from occface_core.occlusion.batched.group import Group
 from occface_core.occlusion.batched.light import estimate_lights
 from occface_core.occlusion.batched.place import fit_poses
+from occface_core.occlusion.lighting import estimate_light
 from occface_core.occlusion.request import SECOND_SHARES, draw_second
 from occface_core.occlusion.scene import Scene
 from occface_core.occlusion.types import Sample
@@ -113,6 +114,27 @@ def test_a_second_object_is_lit_by_the_photo_not_by_the_first(faces):
     assert torch.equal(lights[0].skin, lights[1].skin)
     assert torch.equal(lights[0].level, lights[1].level)
     assert float((lights[0].skin - lights[2].skin).abs().max()) > 0.1
+
+
+def test_light_is_read_off_the_photo_for_both_objects(cover, faces, monkeypatch):
+    images = faces[0]
+    seen: list[torch.Tensor] = []
+
+    def painted(image, *rest):  # type: ignore[no-untyped-def]
+        seen.append(torch.from_numpy(image).permute(2, 0, 1)[None])
+        return estimate_light(image, *rest)
+
+    def batched(group, poses):  # type: ignore[no-untyped-def]
+        seen.append(group.original)
+        return estimate_lights(group, poses)
+
+    monkeypatch.setattr("occface_core.occlusion.scene.estimate_light", painted)
+    monkeypatch.setattr("occface_core.occlusion.batched.empirical.estimate_lights", batched)
+    run(cover, faces, 1.0, family="medical_mask", second_family="hand")
+    pictures = torch.cat(seen)
+    assert len(pictures) == 2 * len(images)
+    for picture in pictures:
+        assert any(torch.equal(picture, image) for image in images)
 
 
 def test_second_families_are_checked(cover, faces):

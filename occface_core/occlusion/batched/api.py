@@ -196,6 +196,7 @@ def _rows(whole: Group, rows: Tensor) -> Group:
         Draws(pick(whole.draws.seeds)),
         whole.others,
         whole.natural,
+        None if whole.bare is None else pick(whole.bare),
     )
 
 

@@ -185,7 +185,7 @@ class _Names:
 
     def __init__(self, manifest: "Manifest") -> None:
         self._own: dict[str, str] = {}
-        self._taken: dict[str, str] = {}  # file, in lower case (on some disks A.png is a.png) -> picture
+        self._taken: set[str] = set()  # files, in lower case: on some disks A.png is a.png
         for row in manifest:
             told = _RESULT.match(row.message)
             if told:
@@ -193,7 +193,7 @@ class _Names:
 
     def _claim(self, name: str, label: str) -> str:
         self._own[label] = name
-        self._taken.update({file.lower(): label for file in _files(name)})
+        self._taken.update(file.lower() for file in _files(name))
         return name
 
     def of(self, picture: "Picture") -> str:

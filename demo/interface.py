@@ -251,9 +251,7 @@ def _connect(app: gr.Blocks, parts: dict[str, Any], actions: Callbacks) -> None:
     started = app.load(actions.show_examples, None, parts["gallery"], show_progress="minimal", **quiet)
     started = started.then(
         actions.open_first, parts["photo_state"], opened, show_progress_on=photo, **quiet
-    ).then(
-        **cover, **quiet
-    )
+    ).then(**cover, **quiet)
     started.then(actions.warm_up, [parts["photo_state"], parts["cover_state"]], None, **quiet)
 
 

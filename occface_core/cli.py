@@ -59,12 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("occface_core").setLevel(level)
     try:
         return import_module(COMMANDS[args.command][0]).run(args)
-    except OccFaceError as error:
-        if args.verbose:
-            logging.getLogger(__name__).exception("failed")
-        sys.stderr.write(f"occface {args.command}: {error}\n")
-        return WRONG_USAGE
-    except OSError as error:  # a full disk, a folder that is a file, a device that went away
+    except (OccFaceError, OSError) as error:  # OSError: a full disk, a folder that is a file
         if args.verbose:
             logging.getLogger(__name__).exception("failed")
         sys.stderr.write(f"occface {args.command}: {error}\n")

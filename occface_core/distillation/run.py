@@ -60,7 +60,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
         coverage=config.coverage,
         duplicates=config.duplicates if config.recipe == "diamor" else 1,
         second_share=config.second_share,
-        poor_share=config.poor_share if config.occluders == "painted" else 0.0,
+        poor_share=config.poor_share,
         person_share=config.person_share if recipe.pairs_people else 0.0,
     )
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)

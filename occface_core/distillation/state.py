@@ -4,7 +4,7 @@ import hashlib
 import json
 import pickle
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from torch import nn
 from occface_core.data.packed import PackedPhotos
 from occface_core.distillation.config import TrainConfig
 from occface_core.errors import CheckpointError
+from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.identity import network_digest
 
 STATE_FILE = "state.ckpt"
 # What a run may change between a stop and a resume: its budget, what it writes when, and where it runs.
@@ -89,25 +91,19 @@ def _refuse_changes(path: Path, stored: dict[str, Any], config: TrainConfig) -> 
             )
 
 
-def data_identity(packed: PackedPhotos | None, references: Mapping[str, nn.Module | None]) -> dict[str, str]:
+def data_identity(
+    packed: PackedPhotos | None, references: Mapping[str, FaceEncoder | None]
+) -> dict[str, str]:
     """Short names of what a run learns from: photos with landmarks, covers known in them, frozen networks."""
     found: dict[str, str] = {}
     if packed is not None:
-        found["photos"] = _digest([json.dumps(packed.names).encode(), packed.points.tobytes()])
+        found["photos"] = packed.digest()
         if packed.hidden is not None:
-            found["hidden"] = _digest([packed.hidden.tobytes()])
+            found["hidden"] = hashlib.sha256(packed.hidden.tobytes()).hexdigest()[:16]
     for name, network in references.items():
         if network is not None:
-            values = (value.detach().cpu().contiguous().numpy() for value in network.state_dict().values())
-            found[name] = _digest(value.tobytes() for value in values)
+            found[name] = network_digest(network)[:16]
     return found
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()[:16]
 
 
 def refuse_other_data(config: TrainConfig, state: dict[str, Any], now: Mapping[str, str]) -> None:

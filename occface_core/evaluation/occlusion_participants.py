@@ -1,7 +1,5 @@
 """Who takes part in the occlusion benchmark: shipped networks, network files, npz files of other models."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from occface_core.evaluation.twins import EvaluationTwins
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import load_encoder
+from occface_core.networks.identity import network_digest
 from occface_core.networks.mirrored import AnyEncoder, look_twice
 
 
@@ -66,7 +65,7 @@ class Participants:
         for name, source in sources.items():
             if name in networks:
                 result.models[name] = Network(networks[name], head, albedo)
-                result.digests[name] = _state_digest(networks[name])
+                result.digests[name] = network_digest(networks[name])
                 continue
             path = Path(source)
             model = External(path, twins, head)
@@ -94,11 +93,3 @@ def load_networks(sources: dict[str, str], device: str, *, mirrored: bool = Fals
         name: load_encoder(source, device) for name, source in sources.items() if not source.endswith(".npz")
     }
     return look_twice(networks, device) if mirrored else dict(networks)
-
-
-def _state_digest(model: AnyEncoder) -> str:
-    digest = hashlib.sha256(json.dumps(model.config.to_dict(), sort_keys=True).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

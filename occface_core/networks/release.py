@@ -29,10 +29,7 @@ def release_encoder(
         The files written.
     """
     folder = weights_dir()
-    old = {*folder.glob(f"{name}.safetensors"), *folder.glob(f"{name}-*-of-*.safetensors")}
     files = save_encoder(model, folder / f"{name}.safetensors", metadata={"name": name, "version": version})
-    for path in old - set(files):
-        path.unlink(missing_ok=True)
     register_asset(
         name,
         files,

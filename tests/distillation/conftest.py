@@ -1,6 +1,7 @@
 """What the trainer's tests share: a run small enough for a CPU, and sums in one order."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,14 @@ def config(tmp_path: Path) -> TrainConfig:
         device="cpu",
         log_every=1,
     )
+
+
+@pytest.fixture
+def losses() -> Callable[[TrainConfig], list[dict]]:
+    """Reads the logged rows of a run."""
+    return lambda config: [
+        json.loads(line) for line in (config.out / "losses.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,15 @@ from safetensors.torch import save_file
 from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.feed import Supply
-from occface_core.distillation.recipes import DamiorRecipe
 from occface_core.distillation.run import run_training
 from occface_core.distillation.state import STATE_FILE
-from occface_core.distillation.trainer import Trainer, model_path
+from occface_core.distillation.trainer import Trainer
 from occface_core.errors import CheckpointError, ConfigError, DataError
 from occface_core.networks.checkpoints import load_encoder, save_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.occlusion.batched import api
 
-
-def losses(config: TrainConfig) -> list[dict]:
-    return [json.loads(line) for line in (config.out / "losses.jsonl").read_text().splitlines()]
+Losses = Callable[[TrainConfig], list[dict]]
 
 
 def test_schedule_warms_up_and_ends_at_zero() -> None:
@@ -41,7 +39,7 @@ def test_the_budget_is_minutes_or_steps() -> None:
     assert Clock(step=30).progress(TrainConfig(steps=12)) == 1.0
 
 
-def test_a_run_on_photos_and_renders(config: TrainConfig, photo_folder: Path) -> None:
+def test_a_run_on_photos_and_renders(losses: Losses, config: TrainConfig, photo_folder: Path) -> None:
     config = config.replace(photos=photo_folder, split="", synthetic_share=0.5, photometric=0.5)
     metrics = run_training(config)
     assert json.loads(json.dumps(metrics)) == json.loads((config.out / "metrics.json").read_text())
@@ -54,7 +52,7 @@ def test_a_run_on_photos_and_renders(config: TrainConfig, photo_folder: Path) ->
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_the_same_settings_give_the_same_losses(config: TrainConfig, tmp_path: Path) -> None:
+def test_the_same_settings_give_the_same_losses(losses: Losses, config: TrainConfig, tmp_path: Path) -> None:
     other = config.replace(out=tmp_path / "other")
     run_training(config)
     run_training(other)
@@ -63,7 +61,7 @@ def test_the_same_settings_give_the_same_losses(config: TrainConfig, tmp_path: P
     )
 
 
-def test_a_run_killed_before_its_first_state_leaves_no_rows(config: TrainConfig) -> None:
+def test_a_run_killed_before_its_first_state_leaves_no_rows(losses: Losses, config: TrainConfig) -> None:
     config.out.mkdir(parents=True)
     (config.out / "losses.jsonl").write_text('{"step": 1, "total": 5.0}\n{"step": 2, "tot')
     assert run_training(config)["resumed"] is False
@@ -71,7 +69,7 @@ def test_a_run_killed_before_its_first_state_leaves_no_rows(config: TrainConfig)
     assert losses(config)[0]["total"] != 5.0
 
 
-def test_more_steps_go_on_where_the_run_stood(config: TrainConfig) -> None:
+def test_more_steps_go_on_where_the_run_stood(losses: Losses, config: TrainConfig) -> None:
     run_training(config)
     metrics = run_training(config.replace(steps=3))
     assert metrics["resumed"] is True
@@ -80,7 +78,12 @@ def test_more_steps_go_on_where_the_run_stood(config: TrainConfig) -> None:
 
 @pytest.mark.usefixtures("one_thread")
 def test_faces_covered_on_the_device_are_the_same_after_a_stop(
-    config: TrainConfig, photo_folder: Path, small_bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    losses: Losses,
+    config: TrainConfig,
+    photo_folder: Path,
+    small_bank,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(api, "shared_bank", lambda device: small_bank)
     teacher = tmp_path / "teacher.safetensors"
@@ -161,44 +164,6 @@ def test_an_empty_folder_of_photos(config: TrainConfig, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     with pytest.raises(DataError, match="no images"):
         run_training(config.replace(photos=tmp_path / "photos", split=""))
-
-
-def test_one_part_learns_and_the_rest_stays_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
-    first = load_encoder(run_training(config)["model"]).state_dict()
-    start = str(model_path(config.out))
-    again = config.replace(out=tmp_path / "again", start_from=start, only="mask_head")
-    then = load_encoder(run_training(again)["model"]).state_dict()
-    changed = {name for name, value in then.items() if not torch.equal(value, first[name])}
-    assert changed
-    assert all(name.startswith("mask_head.") for name in changed), changed
-    with pytest.raises(ConfigError, match="no such part; it has backbone"):
-        run_training(again.replace(out=tmp_path / "wrong", only="nose"))
-
-
-@pytest.mark.usefixtures("one_thread")
-def test_a_mask_head_alone_learns_its_own_term_and_asks_no_teacher(
-    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    teacher = str(run_training(config)["model"])
-    settings = config.replace(recipe="damior", teacher=teacher, start_from=teacher, steps=1)
-    whole = settings.replace(out=tmp_path / "whole", loss_weights="mask=3")
-    run_training(whole)
-
-    def asked(self, twin):
-        raise AssertionError("nothing but the mask is trained")
-
-    monkeypatch.setattr(DamiorRecipe, "target", asked)
-    alone = settings.replace(out=tmp_path / "alone", only="mask_head", loss_weights="mask=3")
-    with pytest.raises(ConfigError, match=r"start from and this run's \(damior\) differ in .*sigma"):
-        run_training(alone)  # a teacher says nothing of its uncertainty
-    with pytest.raises(ConfigError, match="no trained network to start from"):
-        run_training(alone.replace(start_from="scratch"))
-    alone = alone.replace(start_from=str(model_path(whole.out)))
-    run_training(alone)
-    (row,), (other,) = losses(alone), losses(whole)
-    assert row["total"] == row["mask"] > 0
-    # Frozen parts are in eval mode, so the masks themselves differ a little from the whole run's.
-    assert row["mask"] == pytest.approx(other["mask"], rel=0.5)
 
 
 def test_a_loss_that_is_no_number_stops_the_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occface_core.data.crop import CROP_SCALE
@@ -72,6 +72,7 @@ class TwinBatch:
         points: (B,468,2) MediaPipe landmarks, crop pixels.
         coverage: (B,) share of the face hidden. `family`: name per image, "clean" where nothing was painted.
         index: (B,) row in the pack. person: (B,) number of the person, photos of one person share it.
+        turned: (B,) photos turned out of their plane (data/profiling.py). fit: (B,236) their codes, else 0.
     """
 
     clean: Float[Tensor, "B 3 S S"]
@@ -83,6 +84,8 @@ class TwinBatch:
     family: list[str]
     index: Tensor
     person: Tensor
+    turned: Bool[Tensor, "B"] | None = None
+    fit: Float[Tensor, "B 236"] | None = None
 
     def to(self, device: torch.device | str) -> "TwinBatch":
         """The same batch on `device`."""
@@ -262,9 +265,8 @@ class TwinSampler:
         face = outline * bare
         index = torch.from_numpy(rows)
         if not self.config.occlude:
-            zero = torch.zeros(len(rows))
-            family = ["clean"] * len(rows)
-            return TwinBatch(clean, clean, face, face, points, zero, family, index, self._people(rows))
+            none = (torch.zeros(len(rows)), ["clean"] * len(rows))
+            return TwinBatch(clean, clean, face, face, points, *none, index, self._people(rows))
         return self._occluded(step, clean, outline, bare, points, index)
 
     def _occluded(

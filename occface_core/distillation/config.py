@@ -9,6 +9,7 @@ from occface_core.errors import ConfigError
 from occface_core.networks.backbones import BACKBONES
 
 RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus", "multiview")
+PROFILING: tuple[str, ...] = ("teacher", "learner", "damior", "diamor")  # recipes with `profile_share`
 OCCLUDERS: tuple[str, ...] = ("painted", "batched")
 PRECISIONS: tuple[str, ...] = ("auto", "32-true", "bf16-mixed")
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
@@ -50,6 +51,8 @@ class TrainConfig:
         occluder_family: "random", "irrational", "empirical" or one family's name.
         second_share: part of the covered pictures with a second object on top, sunglasses over a mask.
         poor_share: part of the pictures a student sees with few pixels and noise, see data/degrade.py.
+        profile_share: part of the photos that are turned out of their plane, see data/profiling.py; for
+            recipes with a teacher, which fits them, and for `teacher`, which then has one, too.
         precision: "32-true", "bf16-mixed", or "auto": bf16-mixed where it is faster.
         devices: processes on this machine; under torchrun what it started.
         checkpoint_minutes: training time between two resumable states.
@@ -96,6 +99,7 @@ class TrainConfig:
     coverage: tuple[float, float] = (0.1, 0.6)
     second_share: float = 0.0
     poor_share: float = 0.0
+    profile_share: float = 0.0
     clean_share: float = 0.2
     person_share: float = 0.5
     duplicates: int = 4
@@ -127,7 +131,7 @@ class TrainConfig:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
         covers = ("clean_share", "second_share", "poor_share")
-        for name in ("synthetic_share", *covers, "person_share", "focus_start"):
+        for name in ("synthetic_share", *covers, "profile_share", "person_share", "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         if not 0.0 <= self.warmup < 1.0:
@@ -140,6 +144,11 @@ class TrainConfig:
                 raise ConfigError(f"{name} {getattr(self, name)} must not be negative")
 
     def _check_batch(self) -> None:
+        if self.profile_share and self.recipe not in PROFILING:
+            raise ConfigError(
+                f"profile_share {self.profile_share}: recipe {self.recipe} does not learn from turned "
+                f"photos; {', '.join(PROFILING)} do"
+            )
         if self.recipe == "diamor" and self.photo_count % self.duplicates:
             raise ConfigError(
                 f"diamor needs photos per batch ({self.photo_count}) to be a multiple of duplicates "

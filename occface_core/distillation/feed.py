@@ -13,6 +13,7 @@ from occface_core.data.batches import TwinBatch, TwinSampler
 from occface_core.data.degrade import degrade
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.profiles import Profiles
 from occface_core.distillation.recipes import Twin, join
 from occface_core.distillation.scene import Scene
 from occface_core.errors import ConfigError
@@ -130,6 +131,7 @@ class Feed:
         sampler: photo batches by number, or None to train on renders alone.
         occludes: whether the recipe looks at covered twins.
         rank, world: this process and how many there are; every process gets batches of its own.
+        profiles: turns photos out of their plane, or None.
 
     Raises:
         ConfigError: there is nothing to fill the photos' part of a batch with.
@@ -144,11 +146,12 @@ class Feed:
         occludes: bool,
         rank: int = 0,
         world: int = 1,
+        profiles: Profiles | None = None,
     ) -> None:
         if sampler is None and config.synthetic_count < config.batch_size:
             raise ConfigError("no photos and not all of the batch synthetic: nothing to fill it with")
         self.config, self.device = config, scene.device
-        self.rank, self.world = rank, world
+        self.rank, self.world, self.profiles = rank, world, profiles
         head, albedo = scene.head, scene.albedo
         if config.workers:  # they have no GPU of their own
             head, albedo = copy.deepcopy(head).cpu(), copy.deepcopy(albedo).cpu()
@@ -169,7 +172,14 @@ class Feed:
             multiprocessing_context="spawn" if workers else None,
         )
         for step, supply in enumerate(loader, start):
-            yield self.covered(supply.to(self.device), step * self.world + self.rank)
+            number = step * self.world + self.rank
+            yield self.covered(self.turned(supply.to(self.device), number), number)
+
+    def turned(self, supply: Supply, number: int) -> Supply:
+        """Turn some of an item's photos out of their plane, where the settings ask for it."""
+        if self.profiles is None or supply.photo is None:
+            return supply
+        return replace(supply, photo=self.profiles.turn(supply.photo, number))
 
     def covered(self, supply: Supply, number: int) -> Supply:
         """Cover an item's photos and renders on the device, where the settings ask for it."""

@@ -168,7 +168,7 @@ def run_training(config: TrainConfig) -> dict:
     fabric = make_fabric(config)
     scene = Scene(HeadModel.load(), AlbedoModel.load(), fabric.device)
     teacher = damior = packed = None
-    if RECIPE_CLASSES[config.recipe].needs_teacher:
+    if RECIPE_CLASSES[config.recipe].needs_teacher or config.profile_share:
         teacher = load_reference(config.teacher, "teacher", config.recipe, fabric.device)
     if config.recipe == "diamor" and config.damior:
         damior = load_reference(config.damior, "damior", config.recipe, fabric.device)

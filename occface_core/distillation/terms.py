@@ -17,7 +17,7 @@ _DAMIOR = (
 )
 # Kept by hand, so that a wrong name is refused before anything is loaded; a test compares it with them.
 TERMS: dict[str, tuple[str, ...]] = {
-    "teacher": (*_FITTING, "prior_sides", *_TRUTH),
+    "teacher": (*_FITTING, "prior_sides", *_TRUTH, "kept_shape", "kept_posed", "kept_albedo"),
     "learner": ("code", "mask"),
     "damior": _DAMIOR,
     "diamor": (*_DAMIOR, "agree_shape", "agree_albedo", "damior_shape"),

@@ -21,6 +21,7 @@ from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.curves import Curves, Row
 from occface_core.distillation.feed import Feed, Supply
 from occface_core.distillation.parts import Tensors, freeze_but
+from occface_core.distillation.profiles import Profiles
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe
 from occface_core.distillation.scene import Scene
 from occface_core.distillation.sheets import SampleSheet
@@ -74,6 +75,7 @@ class Trainer:
             occludes=recipe.occludes,
             rank=fabric.global_rank,
             world=fabric.world_size,
+            profiles=self._profiles(teacher, occludes=recipe.occludes),
         )
         self.recipe = recipe(config, scene, teacher, **extra)
         self.recipe.autocast, self.recipe.over_processes = fabric.autocast, self._mean
@@ -89,6 +91,15 @@ class Trainer:
         self.data: dict[str, str] = {}  # what the run learns from, see `data_identity`
         self.clock = Clock()
         self.curves = Curves(config.out, active=fabric.is_global_zero)
+
+    def _profiles(self, teacher: FaceEncoder | None, *, occludes: bool) -> Profiles | None:
+        config = self.config
+        if not config.profile_share:
+            return None
+        if teacher is None:
+            raise ConfigError("profile_share: a teacher fits photos before they are turned; give --teacher")
+        covers = occludes and config.occluders == "painted"
+        return Profiles(config, self.scene, teacher, covers=covers, autocast=self.fabric.autocast)
 
     def _optimizer(self) -> torch.optim.Optimizer:
         trained = [p for p in self.network.parameters() if p.requires_grad] + [*self.extra.parameters()]

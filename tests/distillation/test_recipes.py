@@ -10,6 +10,7 @@ from torch import Tensor
 from occface_core.data.batches import BatchConfig, TwinSampler
 from occface_core.data.packed import pack
 from occface_core.data.photos import load_photo_set
+from occface_core.data.profiling import align
 from occface_core.data.synthetic import SyntheticFaces
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.recipes import (
@@ -23,7 +24,7 @@ from occface_core.distillation.recipes import (
     join,
     truth_losses,
 )
-from occface_core.distillation.recipes.focus import E_WEIGHTS, Drawn, aligned, explained
+from occface_core.distillation.recipes.focus import E_WEIGHTS, Drawn, explained
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
@@ -232,7 +233,7 @@ def test_focus_draws_the_face_where_the_landmarks_are(scene: Scene, twin: Twin) 
     moved = scene.decode(twin.truth.replace(camera=twin.truth.camera * torch.tensor([1.1, 1.0, 1.0]) + 0.02))
     points = right.landmarks
     assert float((moved.image_verts - right.image_verts)[..., :2].abs().max()) > 0.05
-    back = aligned(moved, points)
+    back = align(moved.image_verts, moved.landmarks, points)
     torch.testing.assert_close(back[..., :2], right.image_verts[..., :2], atol=1e-4, rtol=0)
     torch.testing.assert_close(back[..., 2], moved.image_verts[..., 2])
 

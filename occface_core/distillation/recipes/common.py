@@ -18,7 +18,7 @@ from occface_core.losses import (
     vertex_distance_mm,
     vertex_photometric_loss,
 )
-from occface_core.morphable.parameters import FaceParameters
+from occface_core.morphable.parameters import DECA_236, FaceParameters
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.networks.evidence import Evidence, evidence_nll, heatmap_divergence
 from occface_core.occlusion.face_points import outline_rim
@@ -55,6 +55,7 @@ class Twin:
         clean, occluded: (B,3,S,S). visible: (B,1,S,S) face skin left visible; face: before occlusion.
         points: (B,468,2) landmarks in [-1,1]. truth: exact parameters of the last `count - photos` images.
         photos: how many leading images are photographs. person: (photos,) who is on them, as numbers.
+        turned: (photos,) which photographs were turned out of their plane; fit: (photos,236) their codes.
     """
 
     clean: Tensor
@@ -65,6 +66,20 @@ class Twin:
     photos: int
     truth: FaceParameters | None
     person: Tensor | None = None
+    turned: Tensor | None = None
+    fit: Tensor | None = None
+
+    def with_fits(self, params: FaceParameters) -> FaceParameters:
+        """Parameters of the clean images in which turned photos have those they were turned with.
+
+        A teacher that has seen few profiles knows a photo before it was turned far better than after.
+        """
+        if self.turned is None or self.fit is None:
+            return params
+        code = params.to_code(DECA_236)
+        rest = len(code) - len(self.fit)
+        fit, turned = F.pad(self.fit, (0, 0, 0, rest)), F.pad(self.turned, (0, rest))
+        return FaceParameters.from_code(torch.where(turned[:, None], fit.to(code), code))
 
 
 def join(
@@ -90,6 +105,8 @@ def join(
         0 if photo is None else len(photo.clean),
         None if synthetic is None else synthetic.params,
         None if photo is None else photo.person,
+        None if photo is None else photo.turned,
+        None if photo is None else photo.fit,
     )
 
 

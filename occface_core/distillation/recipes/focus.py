@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
+from occface_core.data.profiling import align
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.recipes.common import (
     Losses,
@@ -61,14 +62,6 @@ class Drawn:
     render: Float[Tensor, "B 3 S S"]
     region: Float[Tensor, "B 1 S S"]
     unlike: Float[Tensor, "B 1 S S"]
-
-
-def aligned(decoded: Decoded, points: Float[Tensor, "B 468 2"]) -> Float[Tensor, "B V 3"]:
-    """Projected vertices moved by the affine map that takes the decoded landmarks closest to `points`."""
-    verts = decoded.image_verts
-    found, all_of_it = (F.pad(x, (0, 1), value=1.0) for x in (decoded.landmarks, verts[..., :2]))
-    affine = torch.linalg.lstsq(found, points).solution
-    return torch.cat([all_of_it @ affine, verts[..., 2:]], -1)
 
 
 @torch.no_grad()
@@ -136,7 +129,7 @@ class FocusRecipe(Recipe):
         so that its landmarks lie on the photo's: what only lies elsewhere is no occluder.
         """
         scene, size, params = self.scene, self.config.input_size, out.params
-        verts_px = to_pixels(aligned(decoded, twin.points), size)
+        verts_px = to_pixels(align(decoded.image_verts, decoded.landmarks, twin.points), size)
         colour = scene.albedo.vertex_albedo(params.albedo, scene.head)
         result = self.renderer.draw(decoded.verts, verts_px, colour, params.sh_coeffs)
         region = ((self.outline(twin) > 0.5) & (result.mask > 0)).float()

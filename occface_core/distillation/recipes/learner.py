@@ -26,11 +26,14 @@ class LearnerRecipe(Recipe):
         self.code_scale = default_code_statistics()[1].to(scene.device)
 
     def target(self, twin: Twin) -> FaceParameters:
-        """The teacher's parameters on the clean twin, photos and renders alike."""
+        """The teacher's parameters on the clean twin, photos and renders alike.
+
+        Of photos that were turned out of their plane, those it gave before, turned with them.
+        """
         if self.teacher is None:
             raise ValueError(f"recipe {self.config.recipe} needs a teacher network")
         with torch.no_grad(), self.autocast():
-            return self.teacher.parameters_of(twin.clean)
+            return twin.with_fits(self.teacher.parameters_of(twin.clean))
 
     def code_loss(self, out: EncoderOutput, target: FaceParameters, kind: str) -> Tensor:
         """Plain or variance-normalised mean squared error over the whole code."""

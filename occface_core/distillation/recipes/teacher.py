@@ -2,10 +2,13 @@
 
 Landmarks, photometric term and priors on clean photos, exact truth on synthetic renders, agreement among
 photos of one person, in the spirit of DECA's coarse stage (Feng et al., SIGGRAPH 2021). It never sees an
-occluder.
+occluder. With `profile_share` an earlier teacher fits photos, which are then turned out of their plane; the
+new one stays close to its answers, and gives them for profiles as well.
 """
 
 from dataclasses import replace
+
+import torch
 
 from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS
 from occface_core.distillation.config import TrainConfig
@@ -26,6 +29,7 @@ from occface_core.losses import (
     landmark_loss,
     pair_distance_loss,
     parameter_prior,
+    vertex_distance_mm,
 )
 from occface_core.networks.encoder import EncoderOutput, FaceEncoder
 
@@ -39,15 +43,32 @@ class TeacherRecipe(Recipe):
     pairs_people = True
 
     def __init__(self, config: TrainConfig, scene: Scene, teacher: FaceEncoder | None = None) -> None:
-        self.config, self.scene = config, scene
+        self.config, self.scene, self.teacher = config, scene, teacher
 
     def losses(self, predict: Predict, twin: Twin, progress: float) -> Losses:
         """Named, weighted, per-image losses; `progress` runs from 0 to 1."""
         out = predict(twin.clean)
+        kept = self.keep(out, twin) if self.config.profile_share else {}
         if twin.person is not None and self.config.person_share:
             out = replace(out, params=exchanged(out.params, twin.person))
         decoded = self.scene.decode(out.params)
-        return self.terms(out, decoded, twin, progress) | truth_losses(self.scene, out, decoded, twin)
+        truth = truth_losses(self.scene, out, decoded, twin)
+        return self.terms(out, decoded, twin, progress) | truth | kept
+
+    def keep(self, out: EncoderOutput, twin: Twin) -> Losses:
+        """Shape, pose and albedo of the earlier teacher, as it saw each photo before it was turned."""
+        if self.teacher is None:
+            raise ValueError("profile_share: recipe teacher needs an earlier teacher network")
+        with torch.no_grad():
+            with self.autocast():
+                target = twin.with_fits(self.teacher.parameters_of(twin.clean))
+            goal = self.scene.decode(target)
+        scene, decoded = self.scene, self.scene.decode(out.params)
+        return {
+            "kept_shape": 0.2 * vertex_distance_mm(decoded.neutral, goal.neutral, scene.face),
+            "kept_posed": 0.02 * vertex_distance_mm(decoded.verts, goal.verts, scene.face),
+            "kept_albedo": 0.02 * (out.params.albedo - target.albedo).square().mean(-1),
+        }
 
     def terms(self, out: EncoderOutput, decoded: Decoded, twin: Twin, progress: float) -> Losses:
         """The self-supervised terms of a decoded prediction."""

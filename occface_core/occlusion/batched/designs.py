@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from occface_core.occlusion import eyewear, garments, hair, hands, held, medical_mask
+from occface_core.occlusion import frames, garments, hair, hands, held, medical_mask
 from occface_core.occlusion.batched.pieces import (
     BRIGHTEST,
     DYED,
@@ -21,6 +21,7 @@ from occface_core.occlusion.batched.pieces import (
     surface,
     texels,
 )
+from occface_core.occlusion.lenses import lens_texture
 from occface_core.occlusion.mask_fabric import mask_texture
 from occface_core.occlusion.mask_wear import Wear
 from occface_core.occlusion.surfaces import grid_faces, grid_normals, grid_uv
@@ -66,23 +67,24 @@ def _scarf(rng: np.random.Generator) -> Design:
 
 
 def _eyewear(rng: np.random.Generator, *, clear: bool) -> Design:
-    frame = eyewear.random_frame(rng, clear=clear)
+    frame = frames.random_frame(rng, clear=clear)
     scale = float(rng.uniform(0.92, 1.15) if clear else rng.uniform(0.9, 1.25))
     pieces = []
     for side in (-1.0, 1.0):
-        rings = eyewear.lens_points(frame, side, scale, eyewear.RINGS[::-1])
+        rings = frames.lens_points(frame, side, scale, frames.RINGS[::-1])
+        uv = frames.lens_uv(rings, one_piece=frame.one_piece)
         # dark glass shows reflections, not shading
-        pieces.append(surface(rings, uv=eyewear.lens_uv(rings), closed=True, two_sided=True, form=0.0))
-        edges = eyewear.lens_points(frame, side, scale, eyewear.ring_factors(frame, scale), lift=0.0012)
+        pieces.append(surface(rings, uv=uv, closed=True, two_sided=True, form=0.0))
+        edges = frames.lens_points(frame, side, scale, frames.ring_factors(frame, scale), lift=0.0012)
         rim = surface(edges, swatch=0, closed=True, two_sided=True, shine=0.25)
         pieces.append(rim if frame.rim > 0 else missing(rim))
-    bars = [surface(bar, swatch=0, shine=0.25) for bar in eyewear.frame_bars(frame, scale)]
+    bars = [surface(bar, swatch=0, shine=0.25) for bar in frames.frame_bars(frame, scale)]
     if not frame.double_bridge:
         bars.insert(1, missing(bars[0]))
     return Design(
         pieces + bars,
-        main_texture(eyewear.lens_texture(rng, clear=clear)),
-        [plain(eyewear.frame_colour(rng))],
+        main_texture(lens_texture(rng, clear=clear)),
+        [plain(frames.frame_colour(rng))],
     )
 
 

@@ -118,6 +118,20 @@ def _box(head: HeadModel, params: FaceParameters) -> tuple[Float[Tensor, "B 2"],
 
 
 @torch.no_grad()
+def misfit(
+    head: HeadModel, points: Float[Tensor, "B 468 2"], params: FaceParameters, size: int
+) -> Float[Tensor, "B"]:
+    """How far landmarks of fits lie from `points` (pixels of a crop of `size`), parts of the face's size.
+
+    After the affine map that brings them closest: what a fit is laid on a photo with before it is turned.
+    """
+    _, found = _project(head, params, size)
+    found = align(found, found[..., :2], points)[..., :2]
+    extent = points.amax(1) - points.amin(1)
+    return (found - points).norm(dim=-1).mean(1) / extent.prod(-1).clamp(min=1e-9).sqrt()
+
+
+@torch.no_grad()
 def profile(
     head: HeadModel,
     image: Float[Tensor, "B 3 S S"],
@@ -196,8 +210,8 @@ def _nearest(on: Bool[Tensor, "B H W"]) -> tuple[Float[Tensor, "B H W"], Int[Ten
     Rows first, columns then, as squares of distances add up. Without any that is on: far, place 0.
     """
     height, width = on.shape[1:]
-    across = (torch.arange(width, device=on.device)[:, None] - torch.arange(width, device=on.device)).square()
-    down = (torch.arange(height, device=on.device)[:, None] - torch.arange(height, device=on.device)).square()
+    y, x = (torch.arange(n, dtype=torch.int32, device=on.device) for n in (height, width))
+    across, down = ((places[:, None] - places).square() for places in (x, y))
     in_row, column = torch.where(on[:, :, None], across, 10**6).min(-1)  # (B,H,W): of the same row
     squared, row = (down[:, None] + in_row.mT[:, None]).min(-1)  # (B,H,W): over all rows
     return squared.float().sqrt(), row * width + column.gather(1, row)

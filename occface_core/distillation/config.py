@@ -149,6 +149,11 @@ class TrainConfig:
                 f"profile_share {self.profile_share}: recipe {self.recipe} does not learn from turned "
                 f"photos; {', '.join(PROFILING)} do"
             )
+        if self.profile_share and not self.profile_count:
+            raise ConfigError(
+                f"profile_share {self.profile_share} of {self.photo_count} photos per batch turns none; "
+                "raise it or --batch-size, or leave it out where there are no photos"
+            )
         if self.recipe == "diamor" and self.photo_count % self.duplicates:
             raise ConfigError(
                 f"diamor needs photos per batch ({self.photo_count}) to be a multiple of duplicates "
@@ -169,6 +174,12 @@ class TrainConfig:
     def photo_count(self) -> int:
         """Photographs per batch."""
         return self.batch_size - self.synthetic_count
+
+    @property
+    def profile_count(self) -> int:
+        """Photographs per batch that are turned out of their plane; duplicates of one count once."""
+        alike = self.duplicates if self.recipe == "diamor" else 1
+        return round(self.photo_count // alike * self.profile_share)
 
     @property
     def evidence_count(self) -> int:

@@ -15,13 +15,15 @@ from torch import Tensor
 
 from occface_core.data.batches import TwinBatch
 from occface_core.data.degrade import degrade
-from occface_core.data.profiling import draw_turns, profile
+from occface_core.data.profiling import draw_turns, misfit, profile
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.scene import Scene
 from occface_core.morphable.parameters import DECA_236
 from occface_core.networks.encoder import FaceEncoder
 from occface_core.occlusion.api import occlude
-from occface_core.occlusion.face_points import estimate_depth
+from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
+
+MISFIT = 0.05  # of the face; a fit farther off says nothing of the turned photo, which is left as it is
 
 
 class Profiles:
@@ -47,49 +49,58 @@ class Profiles:
         self.covers, self.autocast = covers, autocast
 
     def turn(self, photo: TwinBatch, number: int) -> TwinBatch:
-        """The batch with `profile_share` of its photos turned; duplicates of a photo alike."""
+        """The batch with `profile_share` of its photos turned, as far as their fits fit; duplicates alike."""
         config, count = self.config, len(photo.clean)
         rng = np.random.default_rng([config.seed, 8, number])
         alike = config.duplicates if config.recipe == "diamor" else 1
-        groups = np.sort(rng.permutation(count // alike)[: round(count // alike * config.profile_share)])
-        if not len(groups):
-            return photo
+        groups = np.sort(rng.permutation(count // alike)[: config.profile_count])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rows = torch.from_numpy((groups[:, None] * alike + np.arange(alike)).ravel()).to(photo.clean.device)
         with torch.no_grad(), self.autocast():
             params = self.teacher.parameters_of(photo.clean[rows])
         turns = draw_turns(params.pose[::alike], generator).repeat_interleave(alike, 0)
-        seen = (photo.clean[rows], photo.face_mask[rows], photo.points[rows])
-        made = profile(self.scene.head, *seen, params, turns)
+        fits = misfit(self.scene.head, photo.points[rows], params, photo.clean.shape[-1]) < MISFIT
+        rows, params, turns = rows[fits], params.index(fits), turns[fits]
+        if not len(rows):
+            return photo
+        outline = face_mask_from_points(photo.points[rows], *photo.clean.shape[2:])
+        masks = torch.cat([photo.face_mask[rows], outline], 1)
+        made = profile(self.scene.head, photo.clean[rows], masks, photo.points[rows], params, turns)
         turned = torch.zeros(count, dtype=torch.bool, device=rows.device).index_fill(0, rows, True)
-        code = made.params.to_code(DECA_236)
+        code, face = made.params.to_code(DECA_236), made.mask[:, :1]
         photo = replace(
             photo,
             clean=_with(photo.clean, rows, made.image),
             occluded=_with(photo.occluded, rows, made.image),
-            face_mask=_with(photo.face_mask, rows, made.mask),
-            visible=_with(photo.visible, rows, made.mask),
+            face_mask=_with(photo.face_mask, rows, face),
+            visible=_with(photo.visible, rows, face),
             points=_with(photo.points, rows, made.points),
             coverage=photo.coverage.index_fill(0, rows, 0.0),
             turned=turned,
             fit=_with(code.new_zeros(count, code.shape[1]), rows, code),
         )
-        return self.cover(photo, rows, generator) if self.covers else photo
+        return self.cover(photo, rows, made.mask[:, 1:], generator) if self.covers else photo
 
-    def cover(self, photo: TwinBatch, rows: Tensor, generator: torch.Generator) -> TwinBatch:
-        """Cover the photos of `rows` as the loading processes cover the others."""
+    def cover(
+        self, photo: TwinBatch, rows: Tensor, outline: Tensor, generator: torch.Generator
+    ) -> TwinBatch:
+        """Cover the photos of `rows` as the loading processes cover the others.
+
+        Args:
+            outline: (K,1,S,S) their faces whole, with what hair or glasses of their own hide.
+        """
         config = self.config
-        clean, face, points = (x[rows].cpu() for x in (photo.clean, photo.face_mask, photo.points))
+        clean, outline, points = (x.cpu() for x in (photo.clean[rows], outline, photo.points[rows]))
         result = occlude(
             clean,
-            face,
+            outline,
             points=estimate_depth(points, mean_points=self.scene.mean_points),
             family=config.occluder_family,
             coverage=config.coverage,
             second=config.second_share,
             generator=generator,
             other_images=clean.flip(0),
-        ).sparing(clean, face, config.clean_share, generator)
+        ).sparing(clean, outline, config.clean_share, generator)
         seed = int(torch.randint(2**62, (), generator=generator))
         image = degrade(result.image, config.poor_share, np.random.default_rng(seed))
         family = list(photo.family)
@@ -98,7 +109,7 @@ class Profiles:
         return replace(
             photo,
             occluded=_with(photo.occluded, rows, image),
-            visible=_with(photo.visible, rows, result.mask),
+            visible=_with(photo.visible, rows, photo.face_mask[rows] * (1 - result.occluder.to(rows.device))),
             coverage=_with(photo.coverage, rows, result.coverage),
             family=family,
         )

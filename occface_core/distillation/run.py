@@ -179,7 +179,8 @@ def run_training(config: TrainConfig) -> dict:
     prior = None
     if config.evidence_count:
         prior = photo_prior(sampler) if sampler is not None else render_prior(scene)
-    model = make_model(config, damior or teacher, prior).to(memory_format=torch.channels_last)
+    start = damior or (teacher if RECIPE_CLASSES[config.recipe].needs_teacher else None)
+    model = make_model(config, start, prior).to(memory_format=torch.channels_last)
     sheet = None
     if config.sheet_minutes and fabric.is_global_zero:
         sheet = SampleSheet(sheet_faces(config, scene), scene, fabric.autocast)

@@ -20,6 +20,7 @@ from occface_core.distillation.clock import Clock, schedule
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.curves import Curves, Row
 from occface_core.distillation.feed import Feed, Supply
+from occface_core.distillation.memory import enough_memory
 from occface_core.distillation.parts import Tensors, freeze_but
 from occface_core.distillation.profiles import Profiles
 from occface_core.distillation.recipes import RECIPE_CLASSES, DiamorRecipe
@@ -125,7 +126,9 @@ class Trainer:
         batches = self.feed.supplies(clock.step)
         while clock.progress(config) < 1.0:
             started = time.monotonic()
-            losses = self.step(next(batches))
+            with enough_memory(config.batch_size):  # covering and turning on a GPU take theirs here
+                supply = next(batches)
+            losses = self.step(supply)
             clock.step += 1
             clock.seconds += self._agreed(time.monotonic() - started)
             if clock.step % config.log_every == 0 or clock.progress(config) >= 1.0:
@@ -154,15 +157,8 @@ class Trainer:
         rate = self.config.learning_rate * schedule(progress, self.config.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        try:
+        with enough_memory(self.config.batch_size):
             means = self._backward(supply, progress)
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            raise ConfigError(
-                f"out of memory at batch size {self.config.batch_size}; try --batch-size "
-                f"{max(2, self.config.batch_size // 2)}"
-            ) from error
         if self._gradients_fit():
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -282,11 +278,6 @@ class Trainer:
         self.curves.resume(self.clock.step)
         log.info("resumed %s at step %d", self.config.out, self.clock.step)
         return True
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: a GPU has an error class for it, the CPU's allocator only a message."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def model_path(out: Path) -> Path:

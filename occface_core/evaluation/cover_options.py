@@ -27,13 +27,15 @@ def add_mirrored(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_annotated_covers(parser: argparse.ArgumentParser) -> None:
-    """Options of benchmarks that cover photos only when asked to, placed by a network."""
+def add_annotated_covers(
+    parser: argparse.ArgumentParser, reference: str = "network that places the covers"
+) -> None:
+    """Options of benchmarks that cover photos only when asked to, and what their reference network does."""
     parser.add_argument(
         "--occlude",
         metavar="FAMILY",
         help="also measure covered twins: random, irrational, empirical or one family",
     )
     add_coverage(parser)
-    parser.add_argument("--reference", default="teacher", help="network that places the covers")
+    parser.add_argument("--reference", default="teacher", help=reference)
     parser.add_argument("--seed", type=int, default=0, help="of the covers (default 0)")

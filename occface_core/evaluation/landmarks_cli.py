@@ -124,7 +124,7 @@ def load_models(items: list[str] | None, mirrored: bool = False) -> "dict[str, A
     from occface_core.networks.mirrored import look_twice
 
     pairs = (item.partition("=") for item in items or ["teacher", "student"])
-    networks = {name: load_encoder(source or name) for name, _, source in pairs}
+    networks = {name: load_encoder(source or name, head="open") for name, _, source in pairs}
     return look_twice(networks) if mirrored else dict(networks)
 
 

@@ -47,6 +47,8 @@ class ProfileSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if len(set(self.yaws)) < len(self.yaws):
+            raise ConfigError(f"yaws {', '.join(f'{yaw:g}' for yaw in self.yaws)}: each only once")
         for yaw in self.yaws:
             if not 0.0 <= yaw <= 85.0:
                 raise ConfigError(f"yaw {yaw} is outside 0..85 degrees")
@@ -127,7 +129,7 @@ def _inputs(
     if settings.family:
         covered = [_cover(made, i, int(row), photos, settings) for i, row in enumerate(batch.index)]
         image, visible = (torch.cat(part) for part in zip(*covered, strict=True))
-        inputs.append(("covered", image, visible * made.mask[:, :1]))
+        inputs.append(("covered", image, visible))
     return inputs
 
 
@@ -146,7 +148,7 @@ def _cover(
         generator=torch.Generator().manual_seed(seed),
         other_images=image.flip(3),
     )
-    return result.image, result.mask
+    return result.image, made.mask[i : i + 1, :1] * (1 - result.occluder)
 
 
 def _figures(

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="degrees to which faces are turned, each a column (default 0 30 45 60 75)",
     )
     add("--hidden", type=Path, metavar="DIR", help="folder of SPLIT-hidden.npz, as of `train`")
-    add_annotated_covers(parser)
+    add_annotated_covers(parser, "network whose shapes of the photos as they are stand for the truth")
     add("--cache", type=Path, default=Path("runs/cache"))
     add_model_arguments(parser)
 

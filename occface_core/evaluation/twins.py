@@ -23,7 +23,7 @@ from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
 from occface_core.occlusion.types import Occlusion
 
-VERSION = 4  # raise it when the same settings give other pixels: predictions made before then fit no more
+VERSION = 5  # raise it when the same settings give other pixels: predictions made before then fit no more
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def plain(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def graded(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Dark above, half or nearly clear below."""
     dark, light = _DARK[int(rng.choice(4, p=_DARK_SHARES))], _VIVID[int(rng.integers(len(_VIVID)))]
-    fade = _DOWN ** np.float32(rng.uniform(1.0, 2.2))
+    fade = _DOWN ** np.float32(rng.uniform(1.15, 2.2))
     top, bottom = rng.uniform(0.88, 1.0), rng.uniform(0.15, 0.6)
     return (dark + (0.8 * light - dark) * fade)[:, None], np.float32(top) + np.float32(bottom - top) * fade
 

@@ -11,6 +11,7 @@ from occface_core.data.profiling import (
     _nearest,
     align,
     draw_turns,
+    misfit,
     profile,
     turn_light,
     turned_parameters,
@@ -95,6 +96,31 @@ def test_a_turned_picture_is_the_picture_of_the_turned_head(
     moved = ((image - true_image) * both).abs().sum() / (3 * both.sum())
     assert float(wrong) < 0.02
     assert float(moved) > 3 * float(wrong)
+
+
+def test_a_fit_that_lies_elsewhere_is_moved_onto_the_photo(studio: Studio, people: FaceParameters) -> None:
+    image, mask, points = studio(people)
+    turn = turns([35.0] * 4)
+    straight = profile(studio.head, image, mask, points, people, turn)
+    moved = [x.roll((5, -4), (2, 3)) for x in (image, mask)]
+    made = profile(studio.head, *moved, points + torch.tensor([-4.0, 5.0]), people, turn)
+    torch.testing.assert_close(made.points, straight.points, atol=1e-2, rtol=0)
+    assert float(((made.image - straight.image) * straight.mask).abs().mean()) < 0.005
+    assert float(misfit(studio.head, points + 5.0, people, SIZE).max()) < 1e-4
+    assert float(misfit(studio.head, points.flip(1), people, SIZE).min()) > 0.1
+
+
+def test_landmarks_beside_the_fit_are_seen_from_aside_too(studio: Studio, people: FaceParameters) -> None:
+    """A smile the fit missed: corners of the mouth out by two pixels, and drawn up by two."""
+    image, mask, points = studio(people)
+    beside = points.clone()
+    beside[:, 61] += torch.tensor([-2.0, -2.0])
+    beside[:, 291] += torch.tensor([2.0, -2.0])
+    plain, made = (profile(studio.head, image, mask, p, people, turns([60.0] * 4)) for p in (points, beside))
+    zoom = made.params.camera[:, 0] / people.camera[:, 0]
+    moved = (made.points - plain.points)[:, 291] / zoom[:, None]
+    torch.testing.assert_close(moved[:, 0], torch.full((4,), 1.0), atol=0.3, rtol=0)  # cos 60 of 2
+    torch.testing.assert_close(moved[:, 1], torch.full((4,), -2.0), atol=0.3, rtol=0)
 
 
 def test_the_crop_frames_turned_heads_as_before(studio: Studio, people: FaceParameters) -> None:

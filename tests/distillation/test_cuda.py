@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from occface_core.distillation.config import RECIPES, TrainConfig
+from occface_core.distillation.config import PROFILING, RECIPES, TrainConfig
 from occface_core.distillation.run import run_training
 
 pytestmark = [
@@ -37,6 +37,7 @@ def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) 
         device="cuda",
         log_every=1,
         sheet_faces=2,
+        profile_share=0.5 if recipe in PROFILING else 0.0,
     )
     metrics = run_training(config)
     assert metrics["precision"] in ("bf16-mixed", "32-true")

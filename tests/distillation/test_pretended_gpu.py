@@ -83,6 +83,7 @@ def test_losses_stay_on_one_device(open_head, small_albedo, name: str) -> None:
         batch_size=4,
         synthetic_share=0.5,
         photos=Path("unread"),
+        profile_share=1.0,
     )
     recipe = RECIPE_CLASSES[name](config, scene, network)
     with FakeTensorMode():
@@ -92,7 +93,8 @@ def test_losses_stay_on_one_device(open_head, small_albedo, name: str) -> None:
         truth = FaceParameters.from_code(empty(2, 236))
         pixels = [empty(*images), empty(*images), empty(*masks), empty(*masks)]
         person = torch.zeros(2, dtype=torch.long, device="cuda")
-        twin = Twin(*pixels, empty(4, 468, 2), 2, truth, person)
+        turned = torch.zeros(2, dtype=torch.bool, device="cuda")
+        twin = Twin(*pixels, empty(4, 468, 2), 2, truth, person, turned, empty(2, 236))
         losses = recipe.losses(pretend(network), twin, 0.5)
         assert losses
         for term, value in losses.items():

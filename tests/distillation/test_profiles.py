@@ -9,18 +9,28 @@ import torch
 from occface_core.data.batches import TwinBatch
 from occface_core.data.packed import pack
 from occface_core.data.photos import load_photo_set
+from occface_core.distillation import profiles as profiles_module
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.feed import Feed
+from occface_core.distillation.curves import Row
+from occface_core.distillation.feed import Feed, Supply
 from occface_core.distillation.profiles import Profiles
 from occface_core.distillation.recipes import LearnerRecipe, TeacherRecipe
+from occface_core.distillation.recipes.common import mask_bce
 from occface_core.distillation.run import make_sampler, run_training
 from occface_core.distillation.scene import Scene
+from occface_core.distillation.trainer import Trainer
 from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.occlusion.batched import api
 
 SIZE = 64
+
+
+@pytest.fixture(autouse=True)
+def any_fit_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks here are untrained: none of their fits lies on the photo."""
+    monkeypatch.setattr(profiles_module, "MISFIT", float("inf"))
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +157,7 @@ def test_a_teacher_keeps_to_the_earlier_one(config: TrainConfig, scene: Scene, t
     losses = TeacherRecipe(config, scene, teacher).losses(teacher, twin, 0.5)
     assert twin.turned is not None
     kept = losses["kept_shape"]
+    assert len(kept) == twin.photos == 8
     assert float(kept[~twin.turned].abs().max()) < 5e-4  # the earlier one itself, where nothing was turned
     assert float(kept[twin.turned].min()) > 1e-3
     with pytest.raises(ValueError, match="earlier teacher"):
@@ -159,9 +170,72 @@ def test_recipes_that_do_not_learn_from_turned_photos_say_so(recipe: str) -> Non
         TrainConfig(recipe=recipe, profile_share=0.1)
 
 
-def test_a_run_with_turned_photos(config: TrainConfig, tmp_path: Path) -> None:
+def test_fits_that_do_not_fit_are_not_turned(
+    config: TrainConfig, scene: Scene, teacher: FaceEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiles_module, "MISFIT", 0.0)
+    plain, made = batch(feed(config, scene, None)), batch(feed(config, scene, teacher))
+    assert made.turned is None
+    assert torch.equal(made.occluded, plain.occluded)
+
+
+@pytest.mark.parametrize(
+    "nothing", [{"profile_share": 0.05}, {"synthetic_share": 1.0}, {"photos": None}]
+)
+def test_a_share_that_turns_nothing_is_refused(config: TrainConfig, nothing: dict) -> None:
+    with pytest.raises(ConfigError, match="turns none"):
+        config.replace(**nothing)
+
+
+def test_turned_photos_and_renders_in_one_batch(
+    config: TrainConfig, scene: Scene, teacher: FaceEncoder
+) -> None:
+    config = config.replace(synthetic_share=0.25)
+    made = feed(config, scene, teacher)
+    twin = made.twin(next(made.supplies(0)))
+    assert twin.turned is not None
+    assert twin.fit is not None
+    assert (len(twin.clean), twin.photos, int(twin.turned.sum())) == (8, 6, 3)
+    with torch.no_grad():
+        said = teacher.parameters_of(twin.clean)
+    target = LearnerRecipe(config, scene, teacher).target(twin).to_code()
+    torch.testing.assert_close(target[:6][twin.turned], twin.fit[twin.turned])
+    torch.testing.assert_close(target[6:], said.to_code()[6:])
+
+
+def test_the_mask_is_asked_for_all_of_a_turned_face(
+    config: TrainConfig, scene: Scene, teacher: FaceEncoder
+) -> None:
+    """Seen from the side the landmarks' outline lies inside the face; what is not judged must not."""
+    made = feed(config.replace(profile_share=1.0), scene, teacher)
+    twin = made.twin(next(made.supplies(0)))
+    right = (twin.visible * 2 - 1) * 20.0
+    inside = torch.where(twin.face > 0.99, -right, right)  # wrong on the face alone
+    beyond = torch.where(twin.face > 0.01, right, -right)  # wrong everywhere else
+    face = (twin.face > 0.99).flatten(1).sum(1)
+    per_pixel = mask_bce(inside, twin.visible, twin)
+    asked = (mask_bce(inside, twin.visible, twin) + mask_bce(beyond, twin.visible, twin)) / 20
+    assert (per_pixel / 20 * SIZE * SIZE > 0.9 * face).all()
+    assert (asked > 0.8).all()
+    unturned = replace(twin, turned=torch.zeros_like(twin.turned))
+    assert (mask_bce(inside, twin.visible, unturned) < per_pixel).any()
+
+
+@pytest.mark.parametrize("recipe", ["teacher", "damior"])
+def test_a_run_turns_photos(
+    config: TrainConfig, tmp_path: Path, recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[TwinBatch] = []
+    step = Trainer.step
+
+    def watched(self: Trainer, supply: Supply) -> Row:
+        assert supply.photo is not None
+        seen.append(supply.photo)
+        return step(self, supply)
+
+    monkeypatch.setattr(Trainer, "step", watched)
     config = config.replace(
-        recipe="teacher",
+        recipe=recipe,
         out=tmp_path / "run",
         cache=tmp_path / "cache",
         steps=2,
@@ -174,5 +248,10 @@ def test_a_run_with_turned_photos(config: TrainConfig, tmp_path: Path) -> None:
         log_every=1,
     )
     final = run_training(config)["final"]
-    assert final["kept_shape"] > 0
-    assert final["kept_posed"] > 0
+    for photo in seen:
+        assert photo.turned is not None
+        assert int(photo.turned.sum()) == 2
+        covered = (photo.clean != photo.occluded).flatten(1).any(1)[photo.turned].all()
+        assert bool(covered) == (recipe == "damior")
+    assert len(seen) == 2
+    assert ("kept_shape" in final) == (recipe == "teacher")

@@ -42,7 +42,7 @@ class Recipe:
     over_processes: Callable[[Tensor], Tensor] = staticmethod(lambda value: value)
 
     def mask_alone(self, mask: Callable[[Tensor], Tensor], twin: "Twin") -> Losses:
-        """The mask head's term, for runs that train nothing else: no teacher is asked, no head decoded."""
+        """The mask head's term, for runs that train nothing else: it needs no teacher and no decoded head."""
         image, visible = (twin.occluded, twin.visible) if self.occludes else (twin.clean, twin.face)
         return {"mask": mask_bce(mask(image), visible, twin)}
 
@@ -175,8 +175,23 @@ def mask_bce(logits: Tensor, visible: Tensor, twin: Twin) -> Tensor:
     to say. Farther out the mask is 0, as before.
     """
     size = logits.shape[-2:]
-    width = max(1, round(RIM * visible.shape[-1]))
-    asked = (~outline_rim(twin.points, visible.shape[-1], width)).to(logits.dtype)
+    asked = (~_rim(twin)).to(logits.dtype)
     target, weight = (F.interpolate(x, size=size, mode="area") for x in (visible, asked))
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (loss * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+
+
+def _rim(twin: Twin) -> Tensor:
+    """(B,1,S,S) pixels just outside the face: outside the landmarks' outline, or a turned photo's own mask.
+
+    Seen from the side the outline of the landmarks folds over and lies inside the face.
+    """
+    size = twin.face.shape[-1]
+    width = max(1, round(RIM * size))
+    rim = outline_rim(twin.points, size, width)
+    if twin.turned is None:
+        return rim
+    face = twin.face > 0.5
+    around = F.max_pool2d(face.float(), 2 * width + 1, stride=1, padding=width) > 0
+    turned = F.pad(twin.turned, (0, len(rim) - len(twin.turned)))
+    return torch.where(turned[:, None, None, None], around & ~face, rim)

@@ -33,7 +33,8 @@ class DiamorRecipe(DamiorRecipe):
         """Named, weighted, per-image losses."""
         out = predict(twin.occluded)
         decoded = self.scene.decode(out.params)
-        losses = self.terms(out, decoded, self.target(twin), twin)
+        target = self.target(twin)
+        losses = self.terms(out, decoded, target, twin)
         if not twin.photos:
             return losses
         rows = slice(0, twin.photos)
@@ -44,6 +45,8 @@ class DiamorRecipe(DamiorRecipe):
         if self.damior is not None:
             with torch.no_grad():
                 betas = self.damior(twin.occluded[rows]).params.betas
+                if twin.turned is not None:  # it may have seen no profiles; what they show is known
+                    betas = torch.where(twin.turned[:, None], target.betas[rows].to(betas), betas)
                 goal = self.consensus(self.scene.head.neutral(betas))
             losses["damior_shape"] = 0.05 * vertex_distance_mm(neutral, goal, self.scene.face)
         return losses

@@ -56,18 +56,23 @@ class TeacherRecipe(Recipe):
         return self.terms(out, decoded, twin, progress) | truth | kept
 
     def keep(self, out: EncoderOutput, twin: Twin) -> Losses:
-        """Shape, pose and albedo of the earlier teacher, as it saw each photo before it was turned."""
+        """Shape, pose and albedo of the earlier teacher, as it saw each photo before it was turned.
+
+        Of renders the truth is known: there the new teacher may leave the earlier one behind.
+        """
         if self.teacher is None:
             raise ValueError("profile_share: recipe teacher needs an earlier teacher network")
+        rows = slice(0, twin.photos)
         with torch.no_grad():
             with self.autocast():
-                target = twin.with_fits(self.teacher.parameters_of(twin.clean))
+                target = twin.with_fits(self.teacher.parameters_of(twin.clean)).index(rows)
             goal = self.scene.decode(target)
-        scene, decoded = self.scene, self.scene.decode(out.params)
+        params = out.params.index(rows)
+        scene, decoded = self.scene, self.scene.decode(params)
         return {
             "kept_shape": 0.2 * vertex_distance_mm(decoded.neutral, goal.neutral, scene.face),
             "kept_posed": 0.02 * vertex_distance_mm(decoded.verts, goal.verts, scene.face),
-            "kept_albedo": 0.02 * (out.params.albedo - target.albedo).square().mean(-1),
+            "kept_albedo": 0.02 * (params.albedo - target.albedo).square().mean(-1),
         }
 
     def terms(self, out: EncoderOutput, decoded: Decoded, twin: Twin, progress: float) -> Losses:

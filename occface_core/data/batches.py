@@ -5,7 +5,7 @@ would have seen next, whatever the number of workers.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -73,6 +73,7 @@ class TwinBatch:
         coverage: (B,) share of the face hidden. `family`: name per image, "clean" where nothing was painted.
         index: (B,) row in the pack. person: (B,) number of the person, photos of one person share it.
         turned: (B,) photos turned out of their plane (data/profiling.py). fit: (B,236) their codes, else 0.
+        outline: (B,1,S,S) the whole face.
     """
 
     clean: Float[Tensor, "B 3 S S"]
@@ -86,6 +87,7 @@ class TwinBatch:
     person: Tensor
     turned: Bool[Tensor, "B"] | None = None
     fit: Float[Tensor, "B 236"] | None = None
+    outline: Float[Tensor, "B 1 S S"] | None = None
 
     def to(self, device: torch.device | str) -> "TwinBatch":
         """The same batch on `device`."""
@@ -227,9 +229,6 @@ class TwinSampler:
         chosen = [orders[e][p % len(pool)] for e, p in zip(epochs, places, strict=True)]
         return pool[np.array(chosen, dtype=np.int64)]
 
-    def _people(self, rows: np.ndarray) -> Tensor:
-        return torch.from_numpy(self.person[rows])
-
     def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (S,S,3) in [0,1], landmarks (468,2), and (S,S) 1 where nothing covers the face."""
         config = self.config
@@ -259,42 +258,33 @@ class TwinSampler:
                 crops.append(self._crop(int(row), np.random.default_rng([self.seed, 2, step, key])))
         clean = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2).contiguous()
         points = torch.from_numpy(np.stack([c[1] for c in crops]))
-        size = self.config.size
         bare = torch.from_numpy(np.stack([c[2] for c in crops]))[:, None]
-        outline = face_mask_from_points(points, size, size)
+        outline = face_mask_from_points(points, self.config.size, self.config.size)
         face = outline * bare
-        index = torch.from_numpy(rows)
-        if not self.config.occlude:
-            none = (torch.zeros(len(rows)), ["clean"] * len(rows))
-            return TwinBatch(clean, clean, face, face, points, *none, index, self._people(rows))
-        return self._occluded(step, clean, outline, bare, points, index)
+        family, person = ["clean"] * len(rows), torch.from_numpy(self.person[rows])
+        index, zero = torch.from_numpy(rows), torch.zeros(len(rows))
+        batch = TwinBatch(clean, clean, face, face, points, zero, family, index, person, outline=outline)
+        return self._occluded(step, batch, outline, bare) if self.config.occlude else batch
 
-    def _occluded(
-        self, step: int, clean: Tensor, outline: Tensor, bare: Tensor, points: Tensor, index: Tensor
-    ) -> TwinBatch:
+    def _occluded(self, step: int, batch: TwinBatch, outline: Tensor, bare: Tensor) -> TwinBatch:
         generator = torch.Generator().manual_seed(
             int(np.random.default_rng([self.seed, 3, step]).integers(2**62))
         )
-        points3d = estimate_depth(points, mean_points=self.mean_points)
         result = occlude(
-            clean,
+            batch.clean,
             outline,
-            points=points3d,
+            points=estimate_depth(batch.points, mean_points=self.mean_points),
             family=self.config.family,
             coverage=self.config.coverage,
             second=self.config.second_share,
             generator=generator,
-            other_images=clean.flip(0),
-        ).sparing(clean, outline, self.config.clean_share, generator)
+            other_images=batch.clean.flip(0),
+        ).sparing(batch.clean, outline, self.config.clean_share, generator)
         rng = np.random.default_rng([self.seed, 7, step])
-        return TwinBatch(
-            clean,
-            degrade(result.image, self.config.poor_share, rng),
-            outline * bare,
-            result.mask * bare,
-            points,
-            result.coverage,
-            result.family,
-            index,
-            self._people(index.numpy()),
+        return replace(
+            batch,
+            occluded=degrade(result.image, self.config.poor_share, rng),
+            visible=result.mask * bare,
+            coverage=result.coverage,
+            family=result.family,
         )

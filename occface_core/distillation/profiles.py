@@ -21,7 +21,7 @@ from occface_core.distillation.scene import Scene
 from occface_core.morphable.parameters import DECA_236
 from occface_core.networks.encoder import FaceEncoder
 from occface_core.occlusion.api import occlude
-from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
+from occface_core.occlusion.face_points import estimate_depth
 
 MISFIT = 0.05  # of the face; a fit farther off says nothing of the turned photo, which is left as it is
 
@@ -63,8 +63,8 @@ class Profiles:
         rows, params, turns = rows[fits], params.index(fits), turns[fits]
         if not len(rows):
             return photo
-        outline = face_mask_from_points(photo.points[rows], *photo.clean.shape[2:])
-        masks = torch.cat([photo.face_mask[rows], outline], 1)
+        whole = photo.face_mask if photo.outline is None else photo.outline
+        masks = torch.cat([photo.face_mask[rows], whole[rows]], 1)
         made = profile(self.scene.head, photo.clean[rows], masks, photo.points[rows], params, turns)
         turned = torch.zeros(count, dtype=torch.bool, device=rows.device).index_fill(0, rows, True)
         code, face = made.params.to_code(DECA_236), made.mask[:, :1]
@@ -74,6 +74,7 @@ class Profiles:
             occluded=_with(photo.occluded, rows, made.image),
             face_mask=_with(photo.face_mask, rows, face),
             visible=_with(photo.visible, rows, face),
+            outline=_with(whole, rows, made.mask[:, 1:]),
             points=_with(photo.points, rows, made.points),
             coverage=photo.coverage.index_fill(0, rows, 0.0),
             turned=turned,

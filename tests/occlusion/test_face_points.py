@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from skimage.measure import points_in_poly
 
 from occface_core.errors import OcclusionError
 from occface_core.occlusion import estimate_depth, face_mask_from_points
 from occface_core.occlusion.canonical import canonical_normals, canonical_points
-from occface_core.occlusion.face_points import FACE_OVAL, outline_rim
+from occface_core.occlusion.face_points import FACE_OVAL, face_triangles, rim_of
+from occface_core.rendering.rasterizer import visible_faces
 
 
 def test_depth_of_the_posed_mean_face_is_recovered(faces):
@@ -34,11 +34,16 @@ def test_the_nose_is_nearer_than_the_chin_and_ears(faces):
     assert bool((depth[:, 1] < depth[:, [234, 454]].amin(1)).all())
 
 
-def test_mask_area_and_place():
-    square = torch.zeros(1, 468, 2)
+def ellipse(x: float) -> torch.Tensor:
+    """Points whose oval is 40 wide and 50 high around (x, 30), all others in its middle."""
+    points = torch.tensor([x, 30.0]).repeat(1, 468, 1)
     oval = torch.linspace(0, 2 * torch.pi, 37)[:36]
-    square[0, list(FACE_OVAL)] = torch.stack([40 + 20 * oval.cos(), 30 + 25 * oval.sin()], dim=1)
-    mask = face_mask_from_points(square, 64, 80)
+    points[0, list(FACE_OVAL)] = torch.stack([x + 20 * oval.cos(), 30 + 25 * oval.sin()], dim=1)
+    return points
+
+
+def test_mask_area_and_place():
+    mask = face_mask_from_points(ellipse(40), 64, 80)
     assert mask.shape == (1, 1, 64, 80)
     assert float(mask.sum()) == pytest.approx(torch.pi * 20 * 25, rel=0.05)
     assert float(mask[0, 0, 30, 40]) == 1
@@ -47,15 +52,10 @@ def test_mask_area_and_place():
 
 def test_masks_far_to_the_right_of_large_photos():
     """24-megapixel cameras have 6,000 columns."""
-    oval = torch.linspace(0, 2 * torch.pi, 37)[:36]
-    areas = []
-    for x in (100, 4090, 5900):
-        points = torch.zeros(1, 468, 2)
-        points[0, list(FACE_OVAL)] = torch.stack([x + 20 * oval.cos(), 30 + 25 * oval.sin()], dim=1)
-        areas.append(float(face_mask_from_points(points, 60, 6000).sum()))
+    areas = [float(face_mask_from_points(ellipse(x), 60, 6000).sum()) for x in (100, 4090, 5900)]
     assert areas[0] == pytest.approx(areas[1], rel=1e-3) == pytest.approx(areas[2], rel=1e-3)
     assert areas[0] > 1400
-    points[0, list(FACE_OVAL)] = 1e7  # far outside: nothing, and no overflow
+    points = torch.full((1, 468, 2), 1e7)  # far outside: nothing, and no overflow
     assert float(face_mask_from_points(points, 60, 60).sum()) == 0
 
 
@@ -75,15 +75,39 @@ def test_mean_face_is_symmetric_and_normals_are_unit():
     assert abs((normals**2).sum(1) - 1).max() < 1e-5
 
 
-def test_the_rim_lies_just_outside_the_outline(open_head):
-    points = open_head.landmarks(open_head.v_template[None], "468")[..., :2] * torch.tensor([9.0, -9.0])
-    points = torch.cat([points, points * 0.6 + 0.45])  # the second one leaves the crop
+@pytest.mark.parametrize(("yaw", "folded"), [(0, 0.0), (30, 0.05), (60, 0.3)])
+def test_faces_seen_from_the_side_are_whole(open_head, yaw: int, folded: float):
+    """The mask is what the head's own face fills, though the oval of the landmarks has folded over."""
+    size = 128
+    angle = torch.tensor(yaw * torch.pi / 180)
+    turn = torch.tensor(
+        [[angle.cos(), 0.0, angle.sin()], [0.0, 1.0, 0.0], [-angle.sin(), 0.0, angle.cos()]]
+    )
+    verts = (open_head.v_template @ turn.T)[None]
+    points = open_head.landmarks(verts, "468") * torch.tensor([600.0, -600.0, -600.0]) + size / 2
+    mask = face_mask_from_points(points[..., :2], size, size)[0, 0].numpy() > 0.5
+    drawn = visible_faces(points, torch.tensor(face_triangles()), size, size)[0].numpy() >= 0
+    assert (mask & drawn).sum() / (mask | drawn).sum() > 0.97
+    oval = points[0, list(FACE_OVAL), :2].numpy().astype(np.float32)
+    assert 1 - cv2.contourArea(oval) / mask.sum() == pytest.approx(folded, abs=folded + 0.02)
+    assert 1 - cv2.contourArea(oval) / mask.sum() >= folded
+
+
+def test_triangles_fill_the_oval_once():
+    triangles = face_triangles()
+    flat = canonical_points()[:, :2].astype(np.float32)
+    areas = [cv2.contourArea(flat[t]) for t in triangles]
+    assert sum(areas) == pytest.approx(cv2.contourArea(flat[list(FACE_OVAL)]), rel=1e-3)
+    assert set(triangles.ravel().tolist()) == set(range(468))
+
+
+def test_the_rim_lies_just_outside_a_mask(generator):
     size, width = 60, 3
-    rim = outline_rim(points, size, width)
-    places = np.stack(np.meshgrid(np.arange(size), np.arange(size)), -1).reshape(-1, 2)
-    centres = (places + 0.5) * 2 / size - 1
-    for one, drawn in zip(points, rim[:, 0].numpy(), strict=True):
-        inside = points_in_poly(centres, one[list(FACE_OVAL)].numpy()).reshape(size, size)
-        near = cv2.dilate(inside.astype(np.uint8), np.ones((2 * width + 1,) * 2)) > 0
-        np.testing.assert_array_equal(drawn, near & ~inside)
-        assert drawn.sum() > 100
+    inside = torch.zeros(2, 1, size, size)
+    inside[0, 0, 20:40, 15:30] = 1
+    inside[1, 0, 50:, 40:] = 0.9  # leaves the crop
+    rim = rim_of(inside, width)
+    for one, drawn in zip(inside[:, 0].numpy() > 0.5, rim[:, 0].numpy(), strict=True):
+        near = cv2.dilate(one.astype(np.uint8), np.ones((2 * width + 1,) * 2)) > 0
+        np.testing.assert_array_equal(drawn, near & ~one)
+        assert drawn.sum() > 60

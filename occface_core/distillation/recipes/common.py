@@ -21,7 +21,7 @@ from occface_core.losses import (
 from occface_core.morphable.parameters import DECA_236, FaceParameters
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.networks.evidence import Evidence, evidence_nll, heatmap_divergence
-from occface_core.occlusion.face_points import outline_rim
+from occface_core.occlusion.face_points import rim_of
 
 RIM = 0.027  # of the crop's side beyond the outline where the mask is not judged: 3 of 112 pixels
 
@@ -56,6 +56,7 @@ class Twin:
         points: (B,468,2) landmarks in [-1,1]. truth: exact parameters of the last `count - photos` images.
         photos: how many leading images are photographs. person: (photos,) who is on them, as numbers.
         turned: (photos,) which photographs were turned out of their plane; fit: (photos,236) their codes.
+        outline: (B,1,S,S) the face whole, before occlusion and with what hides it in the photo itself.
     """
 
     clean: Tensor
@@ -68,6 +69,7 @@ class Twin:
     person: Tensor | None = None
     turned: Tensor | None = None
     fit: Tensor | None = None
+    outline: Tensor | None = None
 
     def with_fits(self, params: FaceParameters) -> FaceParameters:
         """Parameters of the clean images in which turned photos have those they were turned with.
@@ -91,11 +93,13 @@ def join(
     """Put photos and renders into one batch; `synthetic_twin` is (occluded image, visible mask)."""
     parts: list[tuple[Tensor, ...]] = []
     if photo is not None:
-        parts.append((photo.clean, photo.occluded, photo.face_mask, photo.visible, photo.points))
+        outline = photo.face_mask if photo.outline is None else photo.outline
+        parts.append((photo.clean, photo.occluded, photo.face_mask, photo.visible, photo.points, outline))
     if synthetic is not None:
         image, mask = synthetic_twin if synthetic_twin is not None else (synthetic.image, synthetic.mask)
-        parts.append((synthetic.image, image, synthetic.mask, mask, synthetic.points[..., :2]))
-    clean, occluded, face, visible, points = (torch.cat(p) for p in zip(*parts, strict=True))
+        points = synthetic.points[..., :2]
+        parts.append((synthetic.image, image, synthetic.mask, mask, points, synthetic.mask))
+    clean, occluded, face, visible, points, outline = (torch.cat(p) for p in zip(*parts, strict=True))
     return Twin(
         clean,
         occluded,
@@ -107,6 +111,7 @@ def join(
         None if photo is None else photo.person,
         None if photo is None else photo.turned,
         None if photo is None else photo.fit,
+        outline,
     )
 
 
@@ -175,23 +180,9 @@ def mask_bce(logits: Tensor, visible: Tensor, twin: Twin) -> Tensor:
     to say. Farther out the mask is 0, as before.
     """
     size = logits.shape[-2:]
-    asked = (~_rim(twin)).to(logits.dtype)
+    width = max(1, round(RIM * visible.shape[-1]))
+    asked = (~rim_of(twin.face if twin.outline is None else twin.outline, width)).to(logits.dtype)
     target, weight = (F.interpolate(x, size=size, mode="area") for x in (visible, asked))
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (loss * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
 
-
-def _rim(twin: Twin) -> Tensor:
-    """(B,1,S,S) pixels just outside the face: outside the landmarks' outline, or a turned photo's own mask.
-
-    Seen from the side the outline of the landmarks folds over and lies inside the face.
-    """
-    size = twin.face.shape[-1]
-    width = max(1, round(RIM * size))
-    rim = outline_rim(twin.points, size, width)
-    if twin.turned is None:
-        return rim
-    face = twin.face > 0.5
-    around = F.max_pool2d(face.float(), 2 * width + 1, stride=1, padding=width) > 0
-    turned = F.pad(twin.turned, (0, len(rim) - len(twin.turned)))
-    return torch.where(turned[:, None, None, None], around & ~face, rim)

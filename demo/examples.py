@@ -20,6 +20,7 @@ from occface_core.morphable.head_model import HeadModel
 RENDER_SIZE = 384
 # Seeds whose faces differ well in age, sex and skin colour.
 RENDER_SEEDS = (6, 3, 14, 13)
+FROM_THE_SIDE = (6, -1.05)  # seed of one that is shown again, and its yaw, radians
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,12 @@ def astronaut() -> Example:
 def renders(head: HeadModel, albedo: AlbedoModel, seeds: tuple[int, ...] = RENDER_SEEDS) -> list[Example]:
     """Computer-made faces: the open head with random shape, expression, light and hair colour."""
     sampler = SyntheticFaces(head, albedo, RENDER_SIZE, SyntheticConfig(yaw=14.0, pitch=6.0, roll=3.0))
-    return [Example(f"Render {k + 1}", _render(sampler, seed)) for k, seed in enumerate(seeds)]
+    made = [Example(f"Render {k + 1}", _render(sampler, seed)) for k, seed in enumerate(seeds)]
+    seed, yaw = FROM_THE_SIDE
+    return [*made, Example("Render from the side", _render(sampler, seed, yaw))]
 
 
-def _render(sampler: SyntheticFaces, seed: int) -> UInt8[np.ndarray, "S S 3"]:
+def _render(sampler: SyntheticFaces, seed: int, yaw: float | None = None) -> UInt8[np.ndarray, "S S 3"]:
     generator = torch.Generator().manual_seed(seed)
     head, albedo = sampler.head, sampler.albedo
     with torch.inference_mode():
@@ -56,6 +59,8 @@ def _render(sampler: SyntheticFaces, seed: int) -> UInt8[np.ndarray, "S S 3"]:
         colour = _short_hair(albedo.vertex_albedo(coeffs, head), head, generator)
         pose = sampler.poses(1, generator)
         pose[:, 3:] = 0
+        if yaw is not None:
+            pose[:, 1] = yaw
         verts = head(betas, _friendly(head, generator), pose).verts
         camera = sampler.cameras(verts, pose, generator)
         camera[:, 0] *= 0.72  # further away than a training crop, so that the whole head is in the picture

@@ -19,10 +19,40 @@ ROWS, COLUMNS = 26, 35
 AXIS_Z = -0.02  # metres; the mask is described in cylinder coordinates (angle, y) about this vertical axis
 # Height of the upper edge on the nose, from below the nostrils (worn wrongly) to the bridge, metres.
 TOP_LEVELS = (-0.030, -0.016, -0.004, 0.004, 0.011, 0.018, 0.025)
-# "ffp" is moulded to a cup; "fold" lies flat in its box and opens to a keel (KN95 and its like).
-STYLES = ("surgical", "cloth", "ffp", "fold")
-STYLE_SHARES = (0.46, 0.24, 0.12, 0.18)
 LEVEL_SHARES = (0.06, 0.06, 0.12, 0.22, 0.24, 0.20, 0.10)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What makes a style of mask; heights in metres.
+
+    Attributes:
+        share: how often it is seen. degrees: how far it reaches around the head to either side.
+        drop, highest: the upper edge's shoulder lies `drop` below its middle and at most at `highest`.
+        spread: how far out the middle's height is kept, as a part of the way to the side.
+        lift: of the upper edge's ends above the shoulder. side: of the lower edge's ends above the chin.
+        bulge: how far it stands off the taut surface.
+    """
+
+    share: float
+    degrees: float
+    drop: float
+    highest: float
+    spread: float
+    lift: float
+    side: float
+    bulge: float
+
+
+# "ffp" is moulded to a cup; "fold" lies flat in its box and opens to a keel (KN95 and its like).
+CUTS = {
+    "surgical": Cut(0.46, 78.0, 0.004, -0.001, 0.45, 0.002, 0.040, 0.003),
+    "cloth": Cut(0.24, 74.0, 0.000, -0.006, 0.34, -0.008, 0.052, 0.005),
+    "ffp": Cut(0.12, 70.0, 0.004, -0.008, 0.36, -0.010, 0.058, 0.015),
+    "fold": Cut(0.18, 74.0, 0.006, -0.010, 0.40, -0.006, 0.050, 0.024),
+}
+STYLES = tuple(CUTS)
+STYLE_SHARES = tuple(cut.share for cut in CUTS.values())
 
 
 @dataclass(frozen=True)
@@ -92,26 +122,16 @@ def _upper_hull(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _outline(style: str, top: float, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Upper and lower edge heights (metres) over the angle (radians)."""
-    side = np.abs(angle) / np.abs(angle).max()
-    shoulder = {
-        "surgical": min(top - 0.004, -0.001),
-        "cloth": min(top, -0.006),
-        "ffp": min(top - 0.004, -0.008),
-        "fold": min(top - 0.006, -0.010),
-    }
-    spread = {"surgical": 0.45, "cloth": 0.34, "ffp": 0.36, "fold": 0.40}[style]
-    lift = {"surgical": 0.002, "cloth": -0.008, "ffp": -0.010, "fold": -0.006}[style]
-    upper = shoulder[style] + (top - shoulder[style]) * np.exp(-((side / spread) ** 2)) + lift * side**2
-    low_side = {"surgical": 0.040, "cloth": 0.052, "ffp": 0.058, "fold": 0.050}[style]
-    lower = -0.094 + low_side * side**2.3
-    return upper, lower
+    cut, side = CUTS[style], np.abs(angle) / np.abs(angle).max()
+    shoulder = min(top - cut.drop, cut.highest)
+    upper = shoulder + (top - shoulder) * np.exp(-((side / cut.spread) ** 2)) + cut.lift * side**2
+    return upper, -0.094 + cut.side * side**2.3
 
 
 @lru_cache(maxsize=64)
 def mask_design(style: str, level: int, wide: bool) -> MaskDesign:
     """A mask of one of the styles whose upper edge lies at one of the levels."""
-    degrees = {"surgical": 78.0, "cloth": 74.0, "ffp": 70.0, "fold": 74.0}[style]
-    reach = np.radians(degrees + (6.0 if wide else 0.0))
+    reach = np.radians(CUTS[style].degrees + (6.0 if wide else 0.0))
     angle = np.linspace(-reach, reach, COLUMNS)
     upper, lower = _outline(style, TOP_LEVELS[level], angle)
     down = np.linspace(0.0, 1.0, ROWS)[:, None]
@@ -140,10 +160,9 @@ def _bulge(style: str, across: np.ndarray, down: np.ndarray) -> np.ndarray:
     """(R,C) metres that the mask stands off the taut surface, by place across (-1..1) and down (0..1)."""
     if style == "fold":
         # two flat halves that meet at a keel: up along the nose, farthest before the lips, back to the chin
-        keel = np.interp(down, (0.0, 0.15, 0.45, 1.0), (0.0, 0.010, 0.024, 0.002))
+        keel = np.interp(down, (0.0, 0.15, 0.45, 1.0), (0.0, 0.010, CUTS[style].bulge, 0.002))
         return keel * np.clip(1 - np.abs(across) / 0.75, 0, 1)
-    height = {"surgical": 0.003, "cloth": 0.005, "ffp": 0.015}[style]
-    return height * np.cos(across * np.pi / 2) * np.sin(np.pi * np.clip(down, 0.02, 0.98)) ** 0.8
+    return CUTS[style].bulge * np.cos(across * np.pi / 2) * np.sin(np.pi * np.clip(down, 0.02, 0.98)) ** 0.8
 
 
 def _straps(style: str, grid: np.ndarray) -> list[np.ndarray]:

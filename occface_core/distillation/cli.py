@@ -18,7 +18,7 @@ HELP = {
     "limit": "first so many photos only",
     "teacher": "shipped name or .safetensors file of the network to distil",
     "start_from": "checkpoint to start from, or 'scratch'; without it the --damior network or the teacher, "
-    "where the recipe has one, else random weights",
+    "where the recipe distils one, else random weights",
     "only": "part of the network to train, as mask_head; the rest stays as it is",
     "backbone": "resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large",
     "input_size": "side of the crops, pixels",

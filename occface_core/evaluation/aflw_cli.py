@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         "count": len(scores.names),
         "yaw_from": kind,
         "contour": args.contour,
+        "mirrored": args.mirrored,
         "summary": summary,
         "left_out": left_out,
         **robustness(scores),

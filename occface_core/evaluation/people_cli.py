@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     summary = {name: {key: asdict(value) for key, value in row.items()} for name, row in spread.items()}
     lines = [*table(spread), "", f"{len(packed)} photos of {len(albums)} people.", ""]
     lines += distance_table(distance, args.reference)
-    report = {"photos": len(packed), "people": len(albums), "summary": summary, "distance_mm": distance}
+    report = {"photos": len(packed), "people": len(albums), "mirrored": args.mirrored}
+    report |= {"summary": summary, "distance_mm": distance}
     write(args.out, "people", report, lines)
     tqdm.write("\n".join(lines))
     return 0

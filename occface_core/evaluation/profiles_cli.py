@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         f"{len(packed)} photos; shape mm / NME 468 % / mask IoU. Shape against {args.reference} on the photo "
         "as it is.",
     ]
-    write(args.out, "profiles", {"photos": len(packed), "summary": summary}, lines)
+    how = {"photos": len(packed), "reference": args.reference, "mirrored": args.mirrored}
+    write(args.out, "profiles", how | {"summary": summary}, lines)
     tqdm.write("\n".join(lines))
     return 0

@@ -32,6 +32,11 @@ _TABLES: Mapping[str, tuple[str, str]] = {
         "Root mean square distances to the person's mean and to everyone's; between: share of the variance "
         "that lies between people; directions: in how many independent ways they differ.",
     ),
+    "profiles": (
+        "Faces from the side",
+        "Photos turned out of their plane to each yaw: shape mm / NME 468 % / mask IoU.",
+    ),
+    "sigma": ("Uncertainty", "Share of errors below the predicted sigma; 0.68 is right."),
 }
 _FIGURES: tuple[tuple[str, str, Callable[[OcclusionRun], bytes | None], str], ...] = (
     (

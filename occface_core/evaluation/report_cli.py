@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="[LABEL=]RUN",
         help="folder that a benchmark wrote: "
-        "occlusion, now, landmarks, aflw, segmentation, regions, views or people",
+        "occlusion, now, landmarks, aflw, segmentation, regions, views, people, profiles or sigma",
     )
     parser.add_argument(
         "--out",

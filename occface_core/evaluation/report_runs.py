@@ -16,7 +16,7 @@ from occface_core.errors import DataError
 from occface_core.evaluation.now_results import read_distances
 
 # Benchmarks that leave NAME.md and NAME.json.
-TABLES = ("landmarks", "aflw", "segmentation", "regions", "views", "people")
+TABLES = ("landmarks", "aflw", "segmentation", "regions", "views", "people", "profiles", "sigma")
 TEXT_COLUMNS = ("name", "family", "kind", "label", "age", "gender", "ethnicity")
 
 

@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         cells = [_cell(row[key]) for key in ("depth_mm", "form_mm", "spread_mm")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", f"{args.limit} rendered people, {args.views} views each, {size} px."]
-    write(args.out, "views", {"people": args.limit, "views": args.views, "summary": summary}, lines)
+    how = {"people": args.limit, "views": args.views, "mirrored": args.mirrored}
+    write(args.out, "views", how | {"summary": summary}, lines)
     tqdm.write("\n".join(lines))
     return 0
 

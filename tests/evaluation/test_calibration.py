@@ -49,10 +49,11 @@ def test_the_command_measures_and_sets_right(photo_folder: Path, tmp_path: Path)
     assert report["regions"] == ["nose", "jaw"]
     assert report["count"] == 6
     assert load_encoder(right).sigma_scale.tolist() == pytest.approx(report["factor"], rel=1e-5)
-    # Measured again, the network that was set right starts where the first measurement ended.
+    # Measured again, the network that was set right starts where the first measurement ended, but for a photo
+    # whose error is its sigma to the last digit: untrained networks say nearly the same of all.
     assert main([*options, "--model", str(right)]) == 0
     again = json.loads((tmp_path / "sigma.json").read_text())
-    assert again["before"] == pytest.approx(report["after"], abs=1e-6)
+    assert again["before"] == pytest.approx(report["after"], abs=1.01 / report["count"])
     assert again["factor"] == pytest.approx([1.0, 1.0], rel=1e-4)
 
 

@@ -20,7 +20,7 @@ from occface_core.geometry.transforms import axis_angle_to_matrix, matrix_to_axi
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.rendering.cameras import to_pixels, weak_perspective
-from occface_core.rendering.lighting import sh_basis
+from occface_core.rendering.lighting import turn_light
 from occface_core.rendering.rasterizer import interpolate, rasterize
 
 STEP = 2  # pixels between two nodes of the mesh that carries the picture
@@ -37,12 +37,26 @@ class ProfiledFaces:
         image: (B,3,S,S) in [0,1]. mask: (B,M,S,S) what is left to see of the masks given.
         points: (B,468,2) landmarks, pixels. params: of the turned faces; light turns with the head, as the
         shading in the picture does.
+        misfit: (B,) how far the landmarks of the fit lay from the photo's before, after the affine map that
+        brings them closest, in parts of the face's size.
     """
 
     image: Float[Tensor, "B 3 S S"]
     mask: Float[Tensor, "B M S S"]
     points: Float[Tensor, "B 468 2"]
     params: FaceParameters
+    misfit: Float[Tensor, "B"]
+
+    def index(self, rows: Bool[Tensor, "B"]) -> "ProfiledFaces":
+        """Some of them."""
+        chosen = (self.image[rows], self.mask[rows], self.points[rows])
+        return ProfiledFaces(*chosen, self.params.index(rows), self.misfit[rows])
+
+
+def yaw_of(pose: Float[Tensor, "B P"]) -> Float[Tensor, "B"]:
+    """How far heads look to their left, radians, from their global rotation (the first three numbers)."""
+    ahead = axis_angle_to_matrix(pose[:, :3])[:, :, 2]
+    return torch.atan2(ahead[:, 0], ahead[:, 2])
 
 
 def draw_turns(pose: Float[Tensor, "B 6"], generator: torch.Generator) -> Float[Tensor, "B 3 3"]:
@@ -58,8 +72,7 @@ def draw_turns(pose: Float[Tensor, "B 6"], generator: torch.Generator) -> Float[
     side = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0).to(pose)
     away = (15 + 50 * torch.rand(count, generator=generator)).to(pose)
     nod = (8 * torch.randn(count, generator=generator)).clamp(-20, 20).to(pose)
-    ahead = axis_angle_to_matrix(pose[:, :3])[:, :, 2]
-    yaw = torch.atan2(ahead[:, 0], ahead[:, 2])
+    yaw = yaw_of(pose)
     side = torch.where(yaw.abs() > FRONTAL, yaw.sign(), side)
     left = (LIMIT - yaw.abs()).clamp(min=0)
     by = side * torch.minimum(away * (math.pi / 180), left)
@@ -75,60 +88,6 @@ def align(
     start, everything = (F.pad(x, (0, 1), value=1.0) for x in (found, verts[..., :2]))
     affine = torch.linalg.lstsq(start, wanted).solution
     return torch.cat([everything @ affine, verts[..., 2:]], -1)
-
-
-def turn_light(light: Float[Tensor, "B 9 3"], rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 9 3"]:
-    """Light that shades turned normals as `light` shades them before; bands turn among themselves: exact."""
-    count = 64  # directions, evenly over the sphere (Fibonacci lattice): more than the nine unknowns
-    place = torch.arange(count, dtype=torch.float64, device=light.device) + 0.5
-    height, angle = 1 - 2 * place / count, place * math.pi * (1 + math.sqrt(5))
-    radius = (1 - height.square()).sqrt()
-    normals = torch.stack([radius * angle.cos(), radius * angle.sin(), height], -1)
-    inverse = torch.linalg.pinv(sh_basis(normals))
-    back = sh_basis(normals @ rotation.double())  # rows n^T R are R^T n: where each normal came from
-    return (inverse @ back @ light.double()).to(light.dtype)
-
-
-def turned_parameters(
-    head: HeadModel, params: FaceParameters, turn: Float[Tensor, "B 3 3"]
-) -> FaceParameters:
-    """The same faces turned about their own axes, in crops that frame them as before.
-
-    Args:
-        turn: rotation in the head's own frame (x to the subject's left, y up, z out of the face).
-    """
-    before = axis_angle_to_matrix(params.pose[:, :3])
-    after = before @ turn
-    pose = torch.cat([matrix_to_axis_angle(after), params.pose[:, 3:]], 1)
-    (old_centre, old_side), (centre, side) = (_box(head, params.replace(pose=p)) for p in (params.pose, pose))
-    scale = params.camera[:, :1] * (old_side / side)[:, None]
-    # The box keeps its centre in the crop, and with it the jitter that training crops have.
-    kept = params.camera[:, :1] * (old_centre + params.camera[:, 1:])
-    camera = torch.cat([scale, kept / scale - centre], 1)
-    light = turn_light(params.sh_coeffs, after @ before.mT)
-    return params.replace(pose=pose, camera=camera, sh_coeffs=light)
-
-
-def _box(head: HeadModel, params: FaceParameters) -> tuple[Float[Tensor, "B 2"], Float[Tensor, "B"]]:
-    """Centre and mean side of the box of the 68 landmarks, metres."""
-    verts = head(params.betas, params.expression, params.pose).verts
-    points = head.landmarks(verts, "68", global_pose=params.pose[:, :3])[..., :2]
-    low, high = points.amin(1), points.amax(1)
-    return (low + high) / 2, (high - low).mean(-1)
-
-
-@torch.no_grad()
-def misfit(
-    head: HeadModel, points: Float[Tensor, "B 468 2"], params: FaceParameters, size: int
-) -> Float[Tensor, "B"]:
-    """How far landmarks of fits lie from `points` (pixels of a crop of `size`), parts of the face's size.
-
-    After the affine map that brings them closest: what a fit is laid on a photo with before it is turned.
-    """
-    _, found = _project(head, params, size)
-    found = align(found, found[..., :2], points)[..., :2]
-    extent = points.amax(1) - points.amin(1)
-    return (found - points).norm(dim=-1).mean(1) / extent.prod(-1).clamp(min=1e-9).sqrt()
 
 
 @torch.no_grad()
@@ -147,24 +106,59 @@ def profile(
         image: crops. mask: masks to turn with them, of what is known to be face skin, say.
         points: where the landmarks are, pixels: the fit is moved onto them.
         params: fits of the photos.
-        turn: rotation of each head in its own frame.
+        turn: rotation of each head in its own frame (x to the subject's left, y up, z out of the face).
     """
     size = image.shape[-1]
-    after = turned_parameters(head, params, turn)
-    (here, here_points), (there, there_points) = (_project(head, p, size) for p in (params, after))
+    pose = _turned_pose(params.pose, turn)
+    before, verts = (head(params.betas, params.expression, p).verts for p in (params.pose, pose))
+    after = _framed(head, params, pose, before, verts)
+    here, here_points = _project(head, before, params.camera, size)
+    there, there_points = _project(head, verts, after.camera, size)
     laid = align(here, here_points[..., :2], points)
-    found = align(here_points, here_points[..., :2], points)[..., :2]
+    # What of a landmark the fit does not explain lies on the turned surface, too, seen from aside.
+    rest = points - align(here_points, here_points[..., :2], points)[..., :2]
     goal = _field(head, laid, there, size, after.camera[:, 0] / params.camera[:, 0])
     drawn = _lay(torch.cat([image, mask], 1), goal)
-    # What of a landmark the fit does not explain lies on the turned surface, too, seen from aside.
-    rest = (points - found) * _foreshortening(params, after)[:, None]
-    return ProfiledFaces(drawn[:, :3], drawn[:, 3:], there_points[..., :2] + rest, after)
+    turned = there_points[..., :2] + rest * _foreshortening(params, after)[:, None]
+    extent = points.amax(1) - points.amin(1)
+    misfit = rest.norm(dim=-1).mean(1) / extent.prod(-1).clamp(min=1e-9).sqrt()
+    return ProfiledFaces(drawn[:, :3], drawn[:, 3:], turned, after, misfit)
 
 
-def _project(head: HeadModel, params: FaceParameters, size: int) -> tuple[Tensor, Tensor]:
-    """Vertices and 468 landmarks in pixels and depth."""
-    verts = head(params.betas, params.expression, params.pose).verts
-    verts = to_pixels(weak_perspective(verts, params.camera), size)
+def _turned_pose(pose: Float[Tensor, "B 6"], turn: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 6"]:
+    globally = matrix_to_axis_angle(axis_angle_to_matrix(pose[:, :3]) @ turn)
+    return torch.cat([globally, pose[:, 3:]], 1)
+
+
+def _framed(
+    head: HeadModel, params: FaceParameters, pose: Tensor, before: Tensor, verts: Tensor
+) -> FaceParameters:
+    """The faces in their new pose, in crops that frame them as before, with the light turned along.
+
+    Args:
+        before, verts: (B,V,3) posed vertices of `params` and of the new pose, metres.
+    """
+    (old_centre, old_side), (centre, side) = (
+        _box(head, *one) for one in ((before, params.pose), (verts, pose))
+    )
+    scale = params.camera[:, :1] * (old_side / side)[:, None]
+    # The box keeps its centre in the crop, and with it the jitter that training crops have.
+    kept = params.camera[:, :1] * (old_centre + params.camera[:, 1:])
+    camera = torch.cat([scale, kept / scale - centre], 1)
+    old, new = (axis_angle_to_matrix(p[:, :3]) for p in (params.pose, pose))
+    return params.replace(pose=pose, camera=camera, sh_coeffs=turn_light(params.sh_coeffs, new @ old.mT))
+
+
+def _box(head: HeadModel, verts: Tensor, pose: Tensor) -> tuple[Float[Tensor, "B 2"], Float[Tensor, "B"]]:
+    """Centre and mean side of the box of the 68 landmarks, metres."""
+    points = head.landmarks(verts, "68", global_pose=pose[:, :3])[..., :2]
+    low, high = points.amin(1), points.amax(1)
+    return (low + high) / 2, (high - low).mean(-1)
+
+
+def _project(head: HeadModel, verts: Tensor, camera: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Posed vertices and 468 landmarks in pixels and depth."""
+    verts = to_pixels(weak_perspective(verts, camera), size)
     return verts, head.landmarks(verts, "468")
 
 

@@ -176,10 +176,14 @@ class TrainConfig:
         return self.batch_size - self.synthetic_count
 
     @property
+    def alike(self) -> int:
+        """Photographs in a row that are one photo under several covers."""
+        return self.duplicates if self.recipe == "diamor" else 1
+
+    @property
     def profile_count(self) -> int:
         """Photographs per batch that are turned out of their plane; duplicates of one count once."""
-        alike = self.duplicates if self.recipe == "diamor" else 1
-        return round(self.photo_count // alike * self.profile_share)
+        return round(self.photo_count // self.alike * self.profile_share)
 
     @property
     def evidence_count(self) -> int:

@@ -13,11 +13,11 @@ from occface_core.data.batches import TwinBatch, TwinSampler
 from occface_core.data.degrade import degrade
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.covers import cover
 from occface_core.distillation.profiles import Profiles
 from occface_core.distillation.recipes import Twin, join
 from occface_core.distillation.scene import Scene
 from occface_core.errors import ConfigError
-from occface_core.occlusion.api import occlude
 from occface_core.occlusion.batched.api import occlude_batch
 from occface_core.occlusion.batched.place import estimate_depths
 
@@ -98,26 +98,10 @@ class Maker:
                 batch = self.faces.sample_views(count, views, generator=generator, backgrounds=backgrounds)
             else:
                 batch = self.faces.sample(count, generator=generator, backgrounds=backgrounds)
-        return batch, self.cover(batch, generator) if self.occludes else None
-
-    def cover(self, batch: SyntheticBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Covered images and visible masks of renders; some stay clean, as among photos."""
-        result = occlude(
-            batch.image,
-            batch.mask,
-            points=batch.points,
-            family=self.config.occluder_family,
-            coverage=self.config.coverage,
-            second=self.config.second_share,
-            generator=generator,
-            other_images=batch.image.flip(0),
-        ).sparing(batch.image, batch.mask, self.config.clean_share, generator)
-        seen = degrade(result.image, self.config.poor_share, np.random.default_rng(_drawn(generator)))
-        return seen, result.mask
-
-
-def _drawn(generator: torch.Generator) -> int:
-    return int(torch.randint(2**62, (), generator=generator))
+        if not self.occludes:
+            return batch, None
+        made = cover(self.config, batch.image, batch.mask, batch.points, generator)
+        return batch, (made.image, made.mask)
 
 
 class Feed:

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from occface_core.data.batches import TwinBatch
-from occface_core.data.degrade import degrade
-from occface_core.data.profiling import draw_turns, misfit, profile
+from occface_core.data.profiling import draw_turns, profile
 from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.covers import cover
 from occface_core.distillation.scene import Scene
 from occface_core.morphable.parameters import DECA_236
 from occface_core.networks.encoder import FaceEncoder
-from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth
 
 MISFIT = 0.05  # of the face; a fit farther off says nothing of the turned photo, which is left as it is
@@ -52,20 +51,20 @@ class Profiles:
         """The batch with `profile_share` of its photos turned, as far as their fits fit; duplicates alike."""
         config, count = self.config, len(photo.clean)
         rng = np.random.default_rng([config.seed, 8, number])
-        alike = config.duplicates if config.recipe == "diamor" else 1
+        alike = config.alike
         groups = np.sort(rng.permutation(count // alike)[: config.profile_count])
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rows = torch.from_numpy((groups[:, None] * alike + np.arange(alike)).ravel()).to(photo.clean.device)
         with torch.no_grad(), self.autocast():
             params = self.teacher.parameters_of(photo.clean[rows])
         turns = draw_turns(params.pose[::alike], generator).repeat_interleave(alike, 0)
-        fits = misfit(self.scene.head, photo.points[rows], params, photo.clean.shape[-1]) < MISFIT
-        rows, params, turns = rows[fits], params.index(fits), turns[fits]
-        if not len(rows):
-            return photo
         whole = photo.face_mask if photo.outline is None else photo.outline
         masks = torch.cat([photo.face_mask[rows], whole[rows]], 1)
         made = profile(self.scene.head, photo.clean[rows], masks, photo.points[rows], params, turns)
+        fits = made.misfit < MISFIT
+        if not fits.any():
+            return photo
+        rows, made = rows[fits], made.index(fits)
         turned = torch.zeros(count, dtype=torch.bool, device=rows.device).index_fill(0, rows, True)
         code, face = made.params.to_code(DECA_236), made.mask[:, :1]
         photo = replace(
@@ -90,26 +89,15 @@ class Profiles:
         Args:
             outline: (K,1,S,S) their faces whole, with what hair or glasses of their own hide.
         """
-        config = self.config
         clean, outline, points = (x.cpu() for x in (photo.clean[rows], outline, photo.points[rows]))
-        result = occlude(
-            clean,
-            outline,
-            points=estimate_depth(points, mean_points=self.scene.mean_points),
-            family=config.occluder_family,
-            coverage=config.coverage,
-            second=config.second_share,
-            generator=generator,
-            other_images=clean.flip(0),
-        ).sparing(clean, outline, config.clean_share, generator)
-        seed = int(torch.randint(2**62, (), generator=generator))
-        image = degrade(result.image, config.poor_share, np.random.default_rng(seed))
+        deep = estimate_depth(points, mean_points=self.scene.mean_points)
+        result = cover(self.config, clean, outline, deep, generator)
         family = list(photo.family)
         for row, name in zip(rows.tolist(), result.family, strict=True):
             family[row] = name
         return replace(
             photo,
-            occluded=_with(photo.occluded, rows, image),
+            occluded=_with(photo.occluded, rows, result.image),
             visible=_with(photo.visible, rows, photo.face_mask[rows] * (1 - result.occluder.to(rows.device))),
             coverage=_with(photo.coverage, rows, result.coverage),
             family=family,

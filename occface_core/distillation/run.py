@@ -58,7 +58,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
         family=config.occluder_family,
         clean_share=config.clean_share,
         coverage=config.coverage,
-        duplicates=config.duplicates if config.recipe == "diamor" else 1,
+        duplicates=config.alike,
         second_share=config.second_share,
         poor_share=config.poor_share,
         person_share=config.person_share if recipe.pairs_people else 0.0,

@@ -15,16 +15,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.batches import TwinBatch, TwinSampler
-from occface_core.data.profiling import FRONTAL, ProfiledFaces, profile
+from occface_core.data.profiling import FRONTAL, ProfiledFaces, profile, yaw_of
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
 from occface_core.evaluation.metrics import nme, segmentation_scores, shape_error_mm
+from occface_core.evaluation.predictions import visible_face
 from occface_core.evaluation.robustness import Encoder
 from occface_core.geometry.transforms import axis_angle_to_matrix
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.occlusion.api import occlude
-from occface_core.occlusion.face_points import estimate_depth, face_mask_from_points
+from occface_core.occlusion.face_points import estimate_depth
 from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 MEAN_HEAD = "mean head"
@@ -57,14 +58,8 @@ class ProfileSettings:
             raise ConfigError(f"seed {self.seed} must be at least 0")
 
 
-def yaw_of(pose: Float[Tensor, "B P"]) -> Float[Tensor, "B"]:
-    """How far heads look to their left, radians, from their global rotation (the first three numbers)."""
-    ahead = axis_angle_to_matrix(pose[:, :3])[:, :, 2]
-    return torch.atan2(ahead[:, 0], ahead[:, 2])
-
-
 def turns_to(
-    pose: Float[Tensor, "B P"], degrees: float, index: Float[Tensor, "B"] | Tensor
+    pose: Float[Tensor, "B P"], degrees: float, index: Tensor
 ) -> Float[Tensor, "B 3 3"]:
     """Rotations in the heads' own frames that turn each to `degrees` on the side it looks to.
 
@@ -100,11 +95,11 @@ def measure_profiles(
     columns: dict[tuple[str, float], dict[str, list[Tensor]]] = {}
     for step in progress(range(len(photos))):
         batch = photos[step]
-        size = batch.clean.shape[-1]
         params = reference(batch.clean).params
-        truth = head.neutral(params.betas)
-        outline = face_mask_from_points(batch.points, size, size)
-        masks = torch.cat([batch.face_mask, outline], 1)
+        truth, blank = (head.neutral(betas) for betas in (params.betas, torch.zeros_like(params.betas)))
+        mean_head = {"shape_mm": shape_error_mm(blank, truth, head.regions["face"])}
+        assert batch.outline is not None  # samplers give it
+        masks = torch.cat([batch.face_mask, batch.outline], 1)
         for yaw in settings.yaws:
             turn = turns_to(params.pose, yaw, batch.index)
             made = profile(head, batch.clean, masks, batch.points, params, turn)
@@ -112,9 +107,7 @@ def measure_profiles(
                 for name, model in models.items():
                     found = _figures(model(image), head, made, truth, visible)
                     _add(columns, (f"{name}, {label}", yaw), found)
-            blank = head.neutral(torch.zeros_like(params.betas))
-            weight = head.regions["face"]
-            _add(columns, (MEAN_HEAD, yaw), {"shape_mm": shape_error_mm(blank, truth, weight)})
+            _add(columns, (MEAN_HEAD, yaw), mean_head)
     return {
         key: {name: torch.cat(parts).double().cpu().numpy() for name, parts in row.items()}
         for key, row in columns.items()
@@ -164,10 +157,7 @@ def _figures(
         "yaw_deg": apart.abs() * (180 / math.pi),
     }
     if out.mask_logits is not None:
-        logits = torch.nn.functional.interpolate(
-            out.mask_logits, size=(size, size), mode="bilinear", align_corners=False
-        )
-        parts = (logits[:, 0] > 0, visible[:, 0] > 0.5, made.mask[:, 1] > 0.5)
+        parts = (visible_face(out.mask_logits, size), visible[:, 0] > 0.5, made.mask[:, 1] > 0.5)
         found["mask_iou"] = segmentation_scores(*parts)["iou"]
     return found
 

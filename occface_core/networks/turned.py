@@ -17,10 +17,7 @@ from occface_core.geometry.transforms import axis_angle_to_matrix, matrix_to_axi
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import CodeLayout, FaceParameters
 from occface_core.networks.encoder import EncoderOutput
-
-# Pairs of spherical-harmonics bands that turn into each other, and how many times as fast as the head:
-# x and y, xz and yz, x^2-y^2 and (twice) xy (rendering/lighting.py).
-_BANDS = ((1, 2, 1), (5, 6, 1), (7, 4, 2))
+from occface_core.rendering.lighting import turn_light
 
 
 def roll_of(output: EncoderOutput) -> Float[Tensor, "B"]:
@@ -53,11 +50,7 @@ def turn_back(
     camera = code[:, s["cam"]]
     root = head.root(output.params.betas, output.params.expression)[:, :2]
     camera[:, 1:] = (turn[:, :2, :2] @ (root + camera[:, 1:])[..., None])[..., 0] - root
-    light = code[:, s["light"]].unflatten(1, (9, 3))
-    for first, second, times in _BANDS:
-        c, d = (times * roll).cos()[:, None], (times * roll).sin()[:, None]
-        a, b = light[:, first].clone(), light[:, second].clone()
-        light[:, first], light[:, second] = c * a + d * b, c * b - d * a
+    code[:, s["light"]] = turn_light(code[:, s["light"]].unflatten(1, (9, 3)), turn).flatten(1)
     mask = output.mask_logits
     if mask is not None:
         # Where the turned crop shows a place of the upright one: the same matrix, and nothing is shifted.

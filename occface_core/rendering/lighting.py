@@ -39,3 +39,15 @@ def sh_shading(
     """
     flat = sh_basis(normals).flatten(1, -2)
     return (flat @ sh_coeffs).unflatten(1, normals.shape[1:-1])
+
+
+def turn_light(light: Float[Tensor, "B 9 3"], rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 9 3"]:
+    """Light that shades turned normals as `light` shades them before; bands turn among themselves: exact."""
+    count = 64  # directions, evenly over the sphere (Fibonacci lattice): more than the nine unknowns
+    place = torch.arange(count, dtype=torch.float64, device=light.device) + 0.5
+    height, angle = 1 - 2 * place / count, place * math.pi * (1 + math.sqrt(5))
+    radius = (1 - height.square()).sqrt()
+    normals = torch.stack([radius * angle.cos(), radius * angle.sin(), height], -1)
+    inverse = torch.linalg.pinv(sh_basis(normals))
+    back = sh_basis(normals @ rotation.double())  # rows n^T R are R^T n: where each normal came from
+    return (inverse @ back @ light.double()).to(light.dtype)

@@ -11,10 +11,8 @@ from occface_core.data.profiling import (
     _nearest,
     align,
     draw_turns,
-    misfit,
     profile,
-    turn_light,
-    turned_parameters,
+    yaw_of,
 )
 from occface_core.data.synthetic import SyntheticConfig, SyntheticFaces
 from occface_core.geometry.transforms import axis_angle_to_matrix
@@ -22,7 +20,7 @@ from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.rendering.cameras import to_pixels, weak_perspective
-from occface_core.rendering.lighting import sh_shading
+from occface_core.rendering.lighting import sh_shading, turn_light
 from occface_core.rendering.renderer import Renderer
 
 SIZE = 112
@@ -33,11 +31,6 @@ def turns(degrees: list[float]) -> Tensor:
     vectors = torch.zeros(len(degrees), 3)
     vectors[:, 1] = torch.tensor(degrees) * (math.pi / 180)
     return axis_angle_to_matrix(vectors)
-
-
-def yaw(params: FaceParameters) -> Tensor:
-    ahead = axis_angle_to_matrix(params.pose[:, :3])[:, :, 2]
-    return torch.atan2(ahead[:, 0], ahead[:, 2])
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +77,7 @@ def test_a_turned_picture_is_the_picture_of_the_turned_head(
     studio: Studio, people: FaceParameters, degrees: float
 ) -> None:
     image, mask, points = studio(people)
-    away = [degrees if y >= 0 else -degrees for y in yaw(people).tolist()]
+    away = [degrees if y >= 0 else -degrees for y in yaw_of(people.pose).tolist()]
     made = profile(studio.head, image, mask, points, people, turns(away))
     true_image, true_mask, true_points = studio(made.params)
     torch.testing.assert_close(made.points, true_points, atol=0.05, rtol=0)
@@ -106,8 +99,8 @@ def test_a_fit_that_lies_elsewhere_is_moved_onto_the_photo(studio: Studio, peopl
     made = profile(studio.head, *moved, points + torch.tensor([-4.0, 5.0]), people, turn)
     torch.testing.assert_close(made.points, straight.points, atol=1e-2, rtol=0)
     assert float(((made.image - straight.image) * straight.mask).abs().mean()) < 0.005
-    assert float(misfit(studio.head, points + 5.0, people, SIZE).max()) < 1e-4
-    assert float(misfit(studio.head, points.flip(1), people, SIZE).min()) > 0.1
+    assert float(made.misfit.max()) < 1e-4
+    assert float(profile(studio.head, image, mask, points.flip(1), people, turn).misfit.min()) > 0.1
 
 
 def test_landmarks_beside_the_fit_are_seen_from_aside_too(studio: Studio, people: FaceParameters) -> None:
@@ -124,7 +117,7 @@ def test_landmarks_beside_the_fit_are_seen_from_aside_too(studio: Studio, people
 
 
 def test_the_crop_frames_turned_heads_as_before(studio: Studio, people: FaceParameters) -> None:
-    made = turned_parameters(studio.head, people, turns([50.0] * 4))
+    made = profile(studio.head, *studio(people), people, turns([50.0] * 4)).params
     boxes = []
     for params in (people, made):
         verts = studio.head(params.betas, params.expression, params.pose).verts

@@ -8,6 +8,13 @@ import pytest
 import torch
 
 from occface_core.distillation.config import TrainConfig
+from occface_core.distillation.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def scene(open_head, small_albedo) -> Scene:
+    """The shipped head with a made-up albedo."""
+    return Scene(open_head, small_albedo)
 
 
 @pytest.fixture

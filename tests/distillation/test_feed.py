@@ -15,11 +15,6 @@ from occface_core.errors import ConfigError
 from occface_core.occlusion.batched import api
 
 
-@pytest.fixture(scope="module")
-def scene(open_head, small_albedo) -> Scene:
-    return Scene(open_head, small_albedo)
-
-
 @pytest.fixture
 def config(photo_folder: Path) -> TrainConfig:
     return TrainConfig(

@@ -34,11 +34,6 @@ def any_fit_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def scene(open_head, small_albedo) -> Scene:
-    return Scene(open_head, small_albedo)
-
-
-@pytest.fixture(scope="module")
 def teacher() -> FaceEncoder:
     torch.manual_seed(3)
     network = FaceEncoder(EncoderConfig("resnet18", input_size=SIZE, mask_size=16))

@@ -26,17 +26,10 @@ from occface_core.distillation.recipes import (
 )
 from occface_core.distillation.recipes.focus import E_WEIGHTS, Drawn, explained
 from occface_core.distillation.scene import SIGMA_REGIONS, Scene
-from occface_core.morphable.albedo import AlbedoModel
-from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
 
 SIZE = 64
 CONFIG = TrainConfig(photos=Path("unused"), batch_size=6, input_size=SIZE, steps=1, duplicates=2)
-
-
-@pytest.fixture(scope="module")
-def scene(open_head: HeadModel, small_albedo: AlbedoModel) -> Scene:
-    return Scene(open_head, small_albedo)
 
 
 @pytest.fixture(scope="module")

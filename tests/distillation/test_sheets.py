@@ -18,11 +18,6 @@ from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 
 
 @pytest.fixture(scope="module")
-def scene(open_head, small_albedo) -> Scene:
-    return Scene(open_head, small_albedo)
-
-
-@pytest.fixture(scope="module")
 def network() -> FaceEncoder:
     torch.manual_seed(0)
     return FaceEncoder(EncoderConfig("mobilenet_v3_small", input_size=64, mask_size=16)).train()

@@ -19,11 +19,6 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def scene(open_head, small_albedo) -> Scene:
-    return Scene(open_head, small_albedo)
-
-
-@pytest.fixture(scope="module")
 def twin(scene: Scene) -> Twin:
     """Two "photographs" (renders without their truth) and two renders."""
     drawn = SyntheticFaces(scene.head, scene.albedo, SIZE).sample(

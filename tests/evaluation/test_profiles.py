@@ -14,6 +14,7 @@ from occface_core.data.batches import BatchConfig, TwinSampler
 from occface_core.data.landmarks import mirror_pairs
 from occface_core.data.packed import pack
 from occface_core.data.photos import load_photo_set
+from occface_core.data.profiling import yaw_of
 from occface_core.errors import ConfigError
 from occface_core.evaluation.profiles import (
     MEAN_HEAD,
@@ -21,7 +22,6 @@ from occface_core.evaluation.profiles import (
     measure_profiles,
     profile_rows,
     turns_to,
-    yaw_of,
 )
 from occface_core.geometry.transforms import axis_angle_to_matrix, matrix_to_axis_angle
 from occface_core.morphable.head_model import HeadModel

@@ -185,4 +185,3 @@ def mask_bce(logits: Tensor, visible: Tensor, twin: Twin) -> Tensor:
     target, weight = (F.interpolate(x, size=size, mode="area") for x in (visible, asked))
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (loss * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
-

@@ -1,0 +1,34 @@
+"""Pictures of a batch covered one by one, as the run's settings ask for."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from occface_core.data.degrade import degrade
+from occface_core.distillation.config import TrainConfig
+from occface_core.occlusion.api import occlude
+from occface_core.occlusion.types import Occlusion
+
+
+def cover(
+    config: TrainConfig, clean: Tensor, face: Tensor, points: Tensor, generator: torch.Generator
+) -> Occlusion:
+    """Covers, second objects and poor pictures; some stay clean, as among photos.
+
+    Args:
+        clean: (B,3,S,S). face: (B,1,S,S) the faces whole. points: (B,468,3) landmarks with depth, pixels.
+    """
+    result = occlude(
+        clean,
+        face,
+        points=points,
+        family=config.occluder_family,
+        coverage=config.coverage,
+        second=config.second_share,
+        generator=generator,
+        other_images=clean.flip(0),
+    ).sparing(clean, face, config.clean_share, generator)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return replace(result, image=degrade(result.image, config.poor_share, np.random.default_rng(seed)))

@@ -23,7 +23,9 @@ def freeze_but(model: FaceEncoder, name: str) -> list[nn.Module]:
     Raises:
         ConfigError: the network has no such part.
     """
-    parts = {k: v for k, v in model.named_children() if any(True for _ in v.parameters())}
+    parts = {
+        k: v for k, v in model.named_children() if k != "first" and any(True for _ in v.parameters())
+    }
     if name not in parts:
         raise ConfigError(f"only {name!r}: the network has no such part; it has {', '.join(parts)}")
     model.requires_grad_(False)

@@ -27,6 +27,7 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
+from occface_core.networks.guided import GuidedEncoder, make_encoder, startable
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,10 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
 
 
 def make_model(
-    config: TrainConfig, teacher: FaceEncoder | None, prior: LandmarkPrior | None = None
+    config: TrainConfig,
+    teacher: FaceEncoder | None,
+    prior: LandmarkPrior | None = None,
+    first: FaceEncoder | None = None,
 ) -> FaceEncoder:
     """A fresh network, started from `start_from`, or for students from the teacher when shapes agree.
 
@@ -75,23 +79,11 @@ def make_model(
         config: the run's settings.
         teacher: network to start from when the settings name none.
         prior: landmarks of training crops, for networks that look for landmarks.
+        first: network that looks first, where the run trains a second look.
     """
-    # A head that no term trains says nothing, and leaves synchronised processes waiting for its gradients.
-    regions = SIGMA_REGIONS if "sigma" in TERMS[config.recipe] else ()
-    model = FaceEncoder(
-        EncoderConfig(
-            backbone=config.backbone,
-            input_size=config.input_size,
-            mask_size=config.mask_size,
-            mask_detail=config.mask_detail if config.mask_size else 0,
-            mask_edges=config.mask_edges if config.mask_size else 0,
-            local_channels=config.local_channels,
-            sigma_regions=regions,
-            evidence_size=PRIOR_SIZE,
-            evidence_points=config.evidence_count,
-            evidence_blocks=config.evidence_blocks if config.evidence_count else 0,
-        )
-    )
+    model = make_encoder(encoder_config(config, first))
+    if isinstance(model, GuidedEncoder) and first is not None:
+        model.first.load_state_dict(first.state_dict())
     if model.evidence is not None and prior is not None:
         model.evidence.set_prior(prior, points_to_find(prior, config.evidence_count))
     source = teacher
@@ -108,13 +100,52 @@ def make_model(
         if config.only:
             raise ConfigError(f"only {config.only!r}: there is no trained network to start from")
         return model
-    own, given = model.state_dict(), source.state_dict()
-    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    lost = take_over(model, source)
     if config.only:
-        _refuse_losses(config, (own.keys() | given.keys()) - fitting.keys())
+        _refuse_losses(config, lost)
+    return model
+
+
+def encoder_config(config: TrainConfig, first: FaceEncoder | None) -> EncoderConfig:
+    """What the network of a run is built like."""
+    # A head that no term trains says nothing, and leaves synchronised processes waiting for its gradients.
+    regions = SIGMA_REGIONS if "sigma" in TERMS[config.recipe] else ()
+    return EncoderConfig(
+        backbone=config.backbone,
+        input_size=config.input_size,
+        mask_size=config.mask_size,
+        mask_detail=config.mask_detail if config.mask_size else 0,
+        mask_edges=config.mask_edges if config.mask_size else 0,
+        local_channels=config.local_channels,
+        sigma_regions=regions,
+        evidence_size=PRIOR_SIZE,
+        evidence_points=config.evidence_count,
+        evidence_blocks=config.evidence_blocks if config.evidence_count else 0,
+        guided_by=None if first is None else first.config,
+    )
+
+
+def take_over(model: FaceEncoder, source: FaceEncoder) -> set[str]:
+    """Give a network the tensors of another that fit it.
+
+    Returns:
+        Names of tensors that only one of the two has, or that differ in size.
+    """
+    own, given = model.state_dict(), startable(source, model)
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     log.info("started from another network: %d of %d tensors", len(fitting), len(own))
-    return model
+    return (own.keys() | given.keys()) - fitting.keys()
+
+
+def first_look(source: str, device: torch.device) -> FaceEncoder:
+    """The network that looks first: a student, or of a guided one its own first look.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    network = load_encoder(source, device, head="open").requires_grad_(False)
+    return network.first if isinstance(network, GuidedEncoder) else network
 
 
 def _refuse_losses(config: TrainConfig, lost: set[str]) -> None:
@@ -180,14 +211,15 @@ def run_training(config: TrainConfig) -> dict:
     if config.evidence_count:
         prior = photo_prior(sampler) if sampler is not None else render_prior(scene)
     start = damior or (teacher if RECIPE_CLASSES[config.recipe].needs_teacher else None)
-    model = make_model(config, start, prior).to(memory_format=torch.channels_last)
+    first = first_look(config.guided_by, fabric.device) if config.guided_by else None
+    model = make_model(config, start, prior, first).to(memory_format=torch.channels_last)
     sheet = None
     if config.sheet_minutes and fabric.is_global_zero:
         sheet = SampleSheet(sheet_faces(config, scene), scene, fabric.autocast)
     trainer = Trainer(
         config, fabric, scene, model, teacher=teacher, damior=damior, sampler=sampler, sheet=sheet
     )
-    trainer.data = data_identity(packed, {"teacher": teacher, "damior": damior})
+    trainer.data = data_identity(packed, {"teacher": teacher, "damior": damior, "first": first})
     resumed = trainer.resume(state)
     del state  # as large as network and optimizer together
     trainer.train()

@@ -10,6 +10,7 @@ import torch
 
 from occface_core.errors import CheckpointError, ConfigError
 from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.guided import make_encoder
 
 
 def average_encoders(networks: Mapping[str, FaceEncoder]) -> FaceEncoder:
@@ -37,7 +38,7 @@ def average_encoders(networks: Mapping[str, FaceEncoder]) -> FaceEncoder:
                     f"{theirs!r} in the other"
                 )
     states = [network.state_dict() for network in networks.values()]
-    mean = FaceEncoder(first.config, expression_bounds=first.expression_bounds)
+    mean = make_encoder(first.config, expression_bounds=first.expression_bounds)
     mean.load_state_dict(
         {
             name: torch.stack([state[name].float() for state in states]).mean(0)

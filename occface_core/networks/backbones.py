@@ -24,7 +24,7 @@ def merge_pyramid(lateral: nn.ModuleList, pyramid: list[Tensor]) -> Float[Tensor
 
 
 class ResNetFeatures(nn.Module):
-    """A torchvision ResNet without its classifier: (B,3,S,S) to (B,C) and maps at 1/2 to 1/32."""
+    """A torchvision ResNet without its classifier: (B,K,S,S) to (B,C) and maps at 1/2 to 1/32."""
 
     def __init__(self, net: models.ResNet) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class ResNetFeatures(nn.Module):
             self.feature_size,
         ]
 
-    def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
+    def forward(self, image: Float[Tensor, "B K S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
         x = self.stem[:3](image)
         pyramid = [x]
         x = self.stem[3](x)
@@ -50,14 +50,14 @@ class ResNetFeatures(nn.Module):
 
 
 class MobileNetFeatures(nn.Module):
-    """A torchvision MobileNetV3 trunk; the pyramid holds the last map at each of 1/2 to 1/32."""
+    """A torchvision MobileNetV3 trunk of (B,K,S,S); the pyramid holds the last map at each of 1/2 to 1/32."""
 
-    def __init__(self, net: models.MobileNetV3) -> None:
+    def __init__(self, net: models.MobileNetV3, channels: int = 3) -> None:
         super().__init__()
         self.blocks = net.features
         levels: dict[int, tuple[int, int]] = {}
         with torch.no_grad():
-            x = torch.zeros(1, 3, 128, 128)
+            x = torch.zeros(1, channels, 128, 128)
             was_training = self.blocks.training
             self.blocks.eval()
             for i, block in enumerate(self.blocks):
@@ -68,7 +68,7 @@ class MobileNetFeatures(nn.Module):
         self.pyramid_channels = [levels[stride][1] for stride in STRIDES]
         self.feature_size = self.pyramid_channels[-1]
 
-    def forward(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
+    def forward(self, image: Float[Tensor, "B K S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
         x = image
         pyramid = []
         for i, block in enumerate(self.blocks):
@@ -78,8 +78,28 @@ class MobileNetFeatures(nn.Module):
         return x.mean(dim=(2, 3)), pyramid
 
 
-def build_backbone(name: str) -> ResNetFeatures | MobileNetFeatures:
+def _widen(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
+    """A first convolution for other channels than three; those beyond them start silent."""
+    size, stride, padding = conv.kernel_size, conv.stride, conv.padding
+    wide = nn.Conv2d(channels, conv.out_channels, size, stride, padding, bias=False)  # type: ignore[arg-type]
+    with torch.no_grad():
+        wide.weight.copy_(widened(conv.weight, channels))
+    return wide
+
+
+def widened(weight: Float[Tensor, "O C k k"], channels: int) -> Float[Tensor, "O D k k"]:
+    """A convolution's weights for more channels, which start silent."""
+    wide = weight.new_zeros(len(weight), channels, *weight.shape[2:])
+    wide[:, : weight.shape[1]] = weight
+    return wide
+
+
+def build_backbone(name: str, channels: int = 3) -> ResNetFeatures | MobileNetFeatures:
     """Build an untrained backbone.
+
+    Args:
+        name: one of `BACKBONES`. channels: of its input, three or more; the first three are colours, and
+            what the others say is ignored until it is trained on.
 
     Raises:
         ConfigError: the name is not one of `BACKBONES`.
@@ -88,4 +108,11 @@ def build_backbone(name: str) -> ResNetFeatures | MobileNetFeatures:
         raise ConfigError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
     make: Callable[..., nn.Module] = getattr(models, name)
     net = make(weights=None)
-    return ResNetFeatures(net) if isinstance(net, models.ResNet) else MobileNetFeatures(net)
+    if isinstance(net, models.ResNet):
+        net.conv1 = net.conv1 if channels == 3 else _widen(net.conv1, channels)
+        return ResNetFeatures(net)
+    if channels != 3:
+        stem = net.features[0][0]  # type: ignore[index]
+        assert isinstance(stem, nn.Conv2d)
+        net.features[0][0] = _widen(stem, channels)  # type: ignore[index, assignment]
+    return MobileNetFeatures(net, channels)

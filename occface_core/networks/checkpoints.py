@@ -13,6 +13,7 @@ from torch import Tensor
 from occface_core.assets import asset_path, load_safetensors
 from occface_core.errors import AssetError, CheckpointError, OccFaceError
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
+from occface_core.networks.guided import make_encoder
 
 FORMAT = "occface-encoder"
 SHARD_BYTES = 15 * 2**20
@@ -113,11 +114,9 @@ def load_encoder(
             f"{source}: not an OccFace network (format {meta.get('format')!r}, expected {FORMAT!r})"
         )
     try:
-        values = json.loads(meta["config"])
-        values["sigma_regions"] = tuple(values.get("sigma_regions", ()))
-        config = EncoderConfig(**values)
+        config = EncoderConfig.from_dict(json.loads(meta["config"]))
         bounds = json.loads(meta["expression_bounds"])
-        model = FaceEncoder(config, expression_bounds=None if bounds is None else (bounds[0], bounds[1]))
+        model = make_encoder(config, expression_bounds=None if bounds is None else (bounds[0], bounds[1]))
     except (KeyError, TypeError, ValueError, OccFaceError) as error:
         raise CheckpointError(f"{source}: its configuration is damaged: {error}") from error
     if head is not None and config.head != head:

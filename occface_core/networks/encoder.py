@@ -8,7 +8,9 @@ covered that costs most: the visible part must place the whole head. `LocalFeatu
 coarsest two maps to the regression unpooled, beside the average.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +42,7 @@ class EncoderConfig:
     evidence_blocks: int = 0  # residual convolutions before their heatmaps
     mask_detail: int = 0  # channels of the mask's refinement at 1/2 of the crop; 0: none
     mask_edges: int = 0  # channels of its refinement at the crop's own pixels; 0: none
+    guided_by: "EncoderConfig | None" = None  # the network that looks first, see networks/guided.py
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -60,9 +63,34 @@ class EncoderConfig:
         for name in ("mask_detail", "mask_edges"):
             if not 0 <= getattr(self, name) <= 256:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..256")
+        if self.guided_by is not None:
+            self._check_guide(self.guided_by)
+
+    def _check_guide(self, first: "EncoderConfig") -> None:
+        """One network can be guided by another only where both see the same crops and speak of one head."""
+        if first.guided_by is not None:
+            raise ConfigError("the network that looks first must not be guided by another")
+        for name in ("input_size", "layout", "head", "crop_scale"):
+            own, theirs = getattr(self, name), getattr(first, name)
+            if own != theirs:
+                raise ConfigError(f"{name} is {own!r}, but {theirs!r} in the network that looks first")
 
     def to_dict(self) -> dict:
-        return asdict(self) | {"sigma_regions": list(self.sigma_regions)}
+        """JSON-ready values."""
+        first = None if self.guided_by is None else self.guided_by.to_dict()
+        return asdict(self) | {"sigma_regions": list(self.sigma_regions), "guided_by": first}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "EncoderConfig":
+        """What `to_dict` gave; entries that older networks lack have their defaults.
+
+        Raises:
+            TypeError: an entry is unknown.
+        """
+        first = values.get("guided_by")
+        regions = tuple(values.get("sigma_regions", ()))
+        guide = None if first is None else EncoderConfig.from_dict(first)
+        return EncoderConfig(**{**values, "sigma_regions": regions, "guided_by": guide})
 
 
 @dataclass(frozen=True)
@@ -129,6 +157,7 @@ class FaceEncoder(nn.Module):
     code_mean: Tensor
     code_scale: Tensor
     sigma_scale: Tensor
+    guide_channels = 0  # that the backbone sees beside the colours, see networks/guided.py
 
     def __init__(
         self, config: EncoderConfig, *, expression_bounds: tuple[float, float] | None = (0.0, 1.0)
@@ -137,7 +166,7 @@ class FaceEncoder(nn.Module):
         self.config = config
         self.layout = layout(config.layout)
         self.expression_bounds = expression_bounds
-        self.backbone = build_backbone(config.backbone)
+        self.backbone = build_backbone(config.backbone, channels=3 + self.guide_channels)
         width = self.backbone.feature_size
         hidden, last = nn.Linear(width, 1024), nn.Linear(1024, self.layout.size)
         self.layers = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
@@ -192,7 +221,18 @@ class FaceEncoder(nn.Module):
             image: crops. heads: whether mask and uncertainty are wanted too.
         """
         image = self.resized(image)
-        features, pyramid = self.look(image)
+        return self.answer(image, *self.look(image), heads=heads)
+
+    def answer(
+        self,
+        image: Float[Tensor, "B 3 S S"],
+        features: Float[Tensor, "B C"],
+        pyramid: list[Tensor],
+        *,
+        heads: bool,
+        known: Float[Tensor, "B N"] | float = 0.0,
+    ) -> dict[str, Tensor]:
+        """Read a backbone's features and maps of `image`, see `tensors`; `known` is added to the raw code."""
         evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
         with torch.autocast(image.device.type, enabled=False):
@@ -202,7 +242,7 @@ class FaceEncoder(nn.Module):
                 hidden = hidden + self.local(pyramid)
             if evidence is not None:
                 hidden = hidden + self.evidence_hidden(evidence.z)
-            raw = self.layers[2](self.layers[1](hidden))
+            raw = self.layers[2](self.layers[1](hidden)) + known
             if evidence is not None:
                 raw = raw + self.evidence_code(evidence.z)
         result = {"code": self.decode_raw(raw), "features": features}

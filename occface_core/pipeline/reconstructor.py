@@ -17,6 +17,7 @@ from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceEr
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
+from occface_core.networks.guided import GuidedEncoder
 from occface_core.pipeline.boxes import BoxLike, as_box
 from occface_core.pipeline.detection import Detection, FaceDetector
 from occface_core.pipeline.fitting import Fit, Target, pose_heads, to_numpy
@@ -97,8 +98,10 @@ class FaceReconstructor:
             self.albedo_model = load_albedo(self.device)
         self.detector: Detector = detector or FaceDetector()
         last = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
+        # Where to look a guided network's first look tells as well, in half of the time.
+        first = self.encoder.first if isinstance(self.encoder, GuidedEncoder) else self.encoder
         self.placer = Placer(
-            self.encoder, self.head, self.device, last=last or self.encoder, batch_size=batch_size
+            first, self.head, self.device, last=last or self.encoder, batch_size=batch_size
         )
         self.layouts = TextureLayouts(self.head)
 

@@ -1,13 +1,16 @@
 """What a network answers: NaN is refused, and the final fit looks at the mirror image too."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from occface_core.distillation.run import take_over
 from occface_core.errors import CheckpointError
-from occface_core.networks.encoder import FaceEncoder
+from occface_core.networks.encoder import EncoderConfig, FaceEncoder
+from occface_core.networks.guided import GuidedEncoder, make_encoder
 from occface_core.pipeline.reconstructor import FaceReconstructor
 
 Maker = Callable[..., FaceReconstructor]
@@ -42,3 +45,19 @@ def test_the_final_look_is_both_ways(fixed_encoder: EncoderMaker, make: Maker, p
     assert encoder.calls == [1, 2]
     assert once.parameters["cam"][1] == pytest.approx(0.01)
     assert twice.parameters["cam"][1] == pytest.approx(0.0, abs=1e-7)
+
+
+def test_a_guided_network_is_placed_by_its_first_look(make: Maker, photo: np.ndarray) -> None:
+    """With nothing learned yet it says what the first look says, of one place in the photo."""
+    config = EncoderConfig(backbone="mobilenet_v3_small", input_size=64, mask_size=32)
+    torch.manual_seed(0)
+    first = FaceEncoder(config).eval()
+    guided = make_encoder(replace(config, guided_by=config)).eval()
+    assert isinstance(guided, GuidedEncoder)
+    guided.first.load_state_dict(first.state_dict())
+    take_over(guided, first)
+    alone, both = (make(BOX, encoder=encoder, mirrored=True) for encoder in (first, guided))
+    assert both.placer.network is guided.first
+    expected, answer = alone.reconstruct(photo), both.reconstruct(photo)
+    np.testing.assert_allclose(answer.code, expected.code, atol=1e-5)
+    np.testing.assert_allclose(answer.box, expected.box, atol=1e-3)

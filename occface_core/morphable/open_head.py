@@ -28,7 +28,7 @@ from occface_core.morphable.open_head_uv import build_uv
 
 log = logging.getLogger(__name__)
 
-NAME, VERSION = "open_head", "4"
+NAME, VERSION = "open_head", "5"
 LICENCE = "CC0-1.0"
 DESCRIPTION = (
     "Open head: 4,665 vertices, 9,268 triangles, 100 shape directions, 50 ARKit-named expressions, "

@@ -1,6 +1,7 @@
 """Landmark conventions of the open head, all derived from MediaPipe's 468 points placed on it.
 
-* 468: read from ``open_head_landmarks.json`` (measured by ``open_head_landmarks``).
+* 468: read from ``open_head_landmarks.json`` (measured by ``open_head_landmarks``), inner lip points
+  moved to where the lips meet.
 * 68 (iBUG): a 17-point contour and 51 inner points, each MediaPipe's matching point or a mix of two.
 * dynamic contour: for each yaw of -39..39 degrees the points of the averted side slide to the silhouette,
   as in
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from occface_core.errors import AssetError
 from occface_core.morphable.open_head_geometry import HeadGeometry
+from occface_core.morphable.open_head_lips import meet_lips
 from occface_core.morphable.open_head_surface import embed, locate
 
 Array = NDArray[np.float64]
@@ -136,7 +138,7 @@ def dynamic_contour(geometry: HeadGeometry, contour: Embedding) -> Embedding:
 
 def build_landmarks(geometry: HeadGeometry, path: Path) -> dict[str, NDArray]:
     """All landmark arrays of the head file: ``lmk68_*``, ``lmk68_dynamic_*``, ``lmk468_*``, ``now7_*``."""
-    points468 = read_landmark_file(path, len(geometry.faces))
+    points468 = meet_lips(geometry, read_landmark_file(path, len(geometry.faces)))
     contour = _combine(geometry, points468, CONTOUR17)
     inner = _combine(geometry, points468, INNER51)
     ids, weights = np.concatenate([contour[0], inner[0]]), np.concatenate([contour[1], inner[1]])

@@ -53,7 +53,7 @@ class DamiorRecipe(LearnerRecipe):
             "landmark": 1.0 * landmark_loss(decoded.landmarks, goal.landmarks, scene.landmark_weights),
             "points": 5.0 * landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights),
             "eyes": 0.5 * pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
-            "lips": 0.5 * pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS),
+            "lips": 4.0 * pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS),
         }
         losses["texture"] = self.texture_loss(out.params, target)
         if self.config.photometric > 0 and twin.photos:

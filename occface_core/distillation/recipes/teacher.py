@@ -82,7 +82,7 @@ class TeacherRecipe(Recipe):
         losses = {
             "landmark": landmark_loss(decoded.landmarks, twin.points, scene.landmark_weights) * 3.0,
             "eyes": pair_distance_loss(decoded.landmarks, twin.points, EYE_PAIRS),
-            "lips": pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS) * 0.5,
+            "lips": pair_distance_loss(decoded.landmarks, twin.points, LIP_PAIRS) * 4.0,
         }
         prior = parameter_prior(out.params)
         losses |= {f"prior_{k}": PRIOR_WEIGHTS[k] * v[rows] for k, v in prior.items()}

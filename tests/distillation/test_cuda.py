@@ -8,6 +8,8 @@ import torch
 
 from occface_core.distillation.config import PROFILING, RECIPES, TrainConfig
 from occface_core.distillation.run import run_training
+from occface_core.networks.checkpoints import load_encoder
+from occface_core.networks.guided import GuidedEncoder
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,3 +46,24 @@ def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) 
     assert all(math.isfinite(value) for value in metrics["final"].values())
     assert (config.out / "sheets" / "step-000002.png").is_file()
     assert run_training(config.replace(steps=3))["resumed"] is True
+
+
+def test_a_second_look(tmp_path: Path, photo_folder: Path) -> None:
+    config = TrainConfig(
+        recipe="damior",
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+        photos=photo_folder,
+        split="",
+        start_from="student",
+        guided_by="student",
+        steps=2,
+        batch_size=4,
+        workers=0,
+        device="cuda",
+        log_every=1,
+        sheet_faces=2,
+    )
+    metrics = run_training(config)
+    assert all(math.isfinite(value) for value in metrics["final"].values())
+    assert isinstance(load_encoder(metrics["model"], "cuda"), GuidedEncoder)

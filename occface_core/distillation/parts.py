@@ -23,9 +23,8 @@ def freeze_but(model: FaceEncoder, name: str) -> list[nn.Module]:
     Raises:
         ConfigError: the network has no such part.
     """
-    parts = {
-        k: v for k, v in model.named_children() if k != "first" and any(True for _ in v.parameters())
-    }
+    # What never learns, as the first look of a guided network, is no part to choose.
+    parts = {k: v for k, v in model.named_children() if any(p.requires_grad for p in v.parameters())}
     if name not in parts:
         raise ConfigError(f"only {name!r}: the network has no such part; it has {', '.join(parts)}")
     model.requires_grad_(False)

@@ -27,7 +27,7 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
-from occface_core.networks.guided import GuidedEncoder, make_encoder, startable
+from occface_core.networks.guided import GuidedEncoder, guided_encoder, startable
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,8 @@ def make_model(
         prior: landmarks of training crops, for networks that look for landmarks.
         first: network that looks first, where the run trains a second look.
     """
-    model = make_encoder(encoder_config(config, first))
-    if isinstance(model, GuidedEncoder) and first is not None:
-        model.first.load_state_dict(first.state_dict())
+    own = encoder_config(config)
+    model = FaceEncoder(own) if first is None else guided_encoder(own, first)
     if model.evidence is not None and prior is not None:
         model.evidence.set_prior(prior, points_to_find(prior, config.evidence_count))
     source = teacher
@@ -106,8 +105,8 @@ def make_model(
     return model
 
 
-def encoder_config(config: TrainConfig, first: FaceEncoder | None) -> EncoderConfig:
-    """What the network of a run is built like."""
+def encoder_config(config: TrainConfig) -> EncoderConfig:
+    """What the network that a run trains is built like."""
     # A head that no term trains says nothing, and leaves synchronised processes waiting for its gradients.
     regions = SIGMA_REGIONS if "sigma" in TERMS[config.recipe] else ()
     return EncoderConfig(
@@ -121,7 +120,6 @@ def encoder_config(config: TrainConfig, first: FaceEncoder | None) -> EncoderCon
         evidence_size=PRIOR_SIZE,
         evidence_points=config.evidence_count,
         evidence_blocks=config.evidence_blocks if config.evidence_count else 0,
-        guided_by=None if first is None else first.config,
     )
 
 
@@ -138,13 +136,13 @@ def take_over(model: FaceEncoder, source: FaceEncoder) -> set[str]:
     return (own.keys() | given.keys()) - fitting.keys()
 
 
-def first_look(source: str, device: torch.device) -> FaceEncoder:
+def first_look(source: str) -> FaceEncoder:
     """The network that looks first: a student, or of a guided one its own first look.
 
     Raises:
         CheckpointError: it cannot be read.
     """
-    network = load_encoder(source, device, head="open").requires_grad_(False)
+    network = load_encoder(source, head="open")
     return network.first if isinstance(network, GuidedEncoder) else network
 
 
@@ -211,7 +209,7 @@ def run_training(config: TrainConfig) -> dict:
     if config.evidence_count:
         prior = photo_prior(sampler) if sampler is not None else render_prior(scene)
     start = damior or (teacher if RECIPE_CLASSES[config.recipe].needs_teacher else None)
-    first = first_look(config.guided_by, fabric.device) if config.guided_by else None
+    first = first_look(config.guided_by) if config.guided_by else None
     model = make_model(config, start, prior, first).to(memory_format=torch.channels_last)
     sheet = None
     if config.sheet_minutes and fabric.is_global_zero:

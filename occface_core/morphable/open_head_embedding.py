@@ -83,8 +83,7 @@ def _combine(geometry: HeadGeometry, points468: Embedding, table: tuple[Mix, ...
     mixed = [row for row, (_, _, share) in enumerate(table) if share > 0]
     places = locate(geometry.mean, geometry.faces, *points468)
     middle = np.stack([(1 - t) * places[a] + t * places[b] for a, b, t in (table[row] for row in mixed)])
-    outer = ~geometry.inner_faces & (geometry.topology.component[geometry.faces[:, 0]] == 0)
-    ids[mixed], weights[mixed] = embed(middle, geometry.mean, geometry.faces, outer)
+    ids[mixed], weights[mixed] = embed(middle, geometry.mean, geometry.faces, geometry.outer_faces)
     return ids, weights
 
 
@@ -114,9 +113,8 @@ def dynamic_contour(geometry: HeadGeometry, contour: Embedding) -> Embedding:
     averted one.
     """
     mean, faces = geometry.mean, geometry.faces
-    outer = ~geometry.inner_faces & (geometry.topology.component[faces[:, 0]] == 0)
     # In front of the ears and above the neck: the skull behind is wider than the face but is not its contour.
-    cheek = np.flatnonzero(outer & (geometry.regions["face"][faces].mean(1) > 0.2))
+    cheek = np.flatnonzero(geometry.outer_faces & (geometry.regions["face"][faces].mean(1) > 0.2))
     places = locate(mean, faces, *contour)
     slices = [_slice(mean, faces[cheek], place[1]) for place in places]
     rows = 2 * MAX_YAW + 1

@@ -69,6 +69,11 @@ class HeadGeometry:
         """Triangles (F,3)."""
         return self.topology.faces
 
+    @property
+    def outer_faces(self) -> NDArray[np.bool_]:
+        """Triangles (F,) of the skin that is seen from outside: no eyeballs, tongue or cavities."""
+        return ~self.inner_faces & (self.topology.component[self.faces[:, 0]] == SKIN)
+
     def open_jaw(self, angle: float, vertices: Array | None = None) -> Array:
         """Turn the jaw of ``vertices`` (V,3; default the mean) by ``angle`` radians."""
         rest = self.mean if vertices is None else vertices

@@ -99,8 +99,7 @@ def _carry_back(
     geometry: HeadGeometry, found: NDArray[np.int64], weights: Array, points: Array
 ) -> tuple[Array, Array]:
     """Mean-head position of each point, at the nearest pixel showing outer skin, and that distance^2."""
-    skin_face = ~geometry.inner_faces & (geometry.topology.component[geometry.faces[:, 0]] == 0)
-    shown = (found >= 0) & skin_face[found]
+    shown = (found >= 0) & geometry.outer_faces[found]
     pixels = np.argwhere(shown)
     centres = pixels[:, ::-1] + 0.5
     placed, miss = np.empty((len(points), 3)), np.empty(len(points))
@@ -155,7 +154,7 @@ def _combine(measured: list[Measurement]) -> Array:
 def allowed_faces(geometry: HeadGeometry) -> NDArray[np.bool_]:
     """Triangles (468,F) each point may lie on: outer skin; for lip and lid points that lip or lid."""
     faces = geometry.faces
-    skin = ~geometry.inner_faces & (geometry.topology.component[faces[:, 0]] == 0)
+    skin = geometry.outer_faces
     allowed = np.tile(skin, (468, 1))
     lip = skin & (geometry.regions["lips"][faces].mean(1) > 0.35)
     lower = geometry.rig.weights[:, 2][faces].mean(1) > 0.4

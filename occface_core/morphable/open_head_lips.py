@@ -47,8 +47,7 @@ def meet_lips(geometry: HeadGeometry, points468: Embedding) -> Embedding:
 def _lips(geometry: HeadGeometry) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Triangles (F,) of the upper and of the lower lip, down to where the mouth's cavity begins."""
     faces = geometry.faces
-    skin = ~geometry.inner_faces & (geometry.topology.component[faces[:, 0]] == 0)
-    lips = skin & (geometry.regions["lips"][faces].mean(1) > 0.05)
+    lips = geometry.outer_faces & (geometry.regions["lips"][faces].mean(1) > 0.05)
     with_jaw = geometry.rig.weights[:, 2][faces].mean(1) > 0.5
     return lips & ~with_jaw, lips & with_jaw
 

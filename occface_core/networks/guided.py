@@ -8,6 +8,8 @@ is from Zhu et al., "Face Alignment Across Large Poses: A 3D Solution" (CVPR 201
 coordinate code is part of the guide; the mask and the shaded drawing are ours.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -151,9 +153,17 @@ def startable(source: FaceEncoder, model: FaceEncoder) -> dict[str, Tensor]:
     return given | silent | first_of(model)
 
 
-def first_of(model: "GuidedEncoder") -> dict[str, Tensor]:
+def first_of(model: GuidedEncoder) -> dict[str, Tensor]:
     """State of a guided network's first look under its names there."""
     return {f"first.{name}": value for name, value in model.first.state_dict().items()}
+
+
+def guided_encoder(config: EncoderConfig, first: FaceEncoder) -> GuidedEncoder:
+    """An untrained second look at what a copy of `first` sees; `config` is the second network's alone."""
+    bounds = first.expression_bounds
+    model = GuidedEncoder(replace(config, guided_by=first.config), expression_bounds=bounds)
+    model.first.load_state_dict(first.state_dict())
+    return model
 
 
 def make_encoder(

@@ -18,10 +18,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) -> None:
-    config = TrainConfig(
-        recipe=recipe,
+@pytest.fixture
+def config(tmp_path: Path, photo_folder: Path) -> TrainConfig:
+    """Two steps on photos and renders; replaces the CPU tests' fixture of that name."""
+    return TrainConfig(
         out=tmp_path / "run",
         cache=tmp_path / "cache",
         photos=photo_folder,
@@ -29,16 +29,23 @@ def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) 
         steps=2,
         batch_size=6,
         synthetic_share=1 / 3,
+        workers=0,
+        device="cuda",
+        log_every=1,
+        sheet_faces=2,
+    )
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_two_steps_and_a_sheet(config: TrainConfig, recipe: str) -> None:
+    config = config.replace(
+        recipe=recipe,
         duplicates=2,
         views=2,
         focus_cycle=2,
         focus_start=0.0,
         input_size=64,
         mask_size=16,
-        workers=0,
-        device="cuda",
-        log_every=1,
-        sheet_faces=2,
         profile_share=0.5 if recipe in PROFILING else 0.0,
     )
     metrics = run_training(config)
@@ -48,22 +55,7 @@ def test_two_steps_and_a_sheet(tmp_path: Path, photo_folder: Path, recipe: str) 
     assert run_training(config.replace(steps=3))["resumed"] is True
 
 
-def test_a_second_look(tmp_path: Path, photo_folder: Path) -> None:
-    config = TrainConfig(
-        recipe="damior",
-        out=tmp_path / "run",
-        cache=tmp_path / "cache",
-        photos=photo_folder,
-        split="",
-        start_from="student",
-        guided_by="student",
-        steps=2,
-        batch_size=4,
-        workers=0,
-        device="cuda",
-        log_every=1,
-        sheet_faces=2,
-    )
-    metrics = run_training(config)
+def test_a_second_look(config: TrainConfig) -> None:
+    metrics = run_training(config.replace(recipe="damior", start_from="student", guided_by="student"))
     assert all(math.isfinite(value) for value in metrics["final"].values())
     assert isinstance(load_encoder(metrics["model"], "cuda"), GuidedEncoder)

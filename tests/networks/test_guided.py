@@ -15,7 +15,7 @@ from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.averaging import average_encoders
 from occface_core.networks.checkpoints import load_encoder, save_encoder
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
-from occface_core.networks.guided import Guide, GuidedEncoder, make_encoder
+from occface_core.networks.guided import Guide, GuidedEncoder, guided_encoder, make_encoder
 
 SMALL = EncoderConfig(
     backbone="mobilenet_v3_small",
@@ -37,10 +37,7 @@ def first() -> FaceEncoder:
 @pytest.fixture
 def guided(first: FaceEncoder) -> GuidedEncoder:
     torch.manual_seed(1)
-    model = make_encoder(replace(SMALL, guided_by=SMALL))
-    assert isinstance(model, GuidedEncoder)
-    model.first.load_state_dict(first.state_dict())
-    return model.eval()
+    return guided_encoder(SMALL, first).eval()
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +50,7 @@ def test_it_starts_with_the_first_answer(backbone: str, crops: Tensor) -> None:
     config = replace(SMALL, backbone=backbone)
     torch.manual_seed(3)
     first = FaceEncoder(config).eval()
-    model = make_encoder(replace(config, guided_by=config))
-    assert isinstance(model, GuidedEncoder)
-    model.first.load_state_dict(first.state_dict())
+    model = guided_encoder(config, first)
     assert take_over(model, first) == set()
     model.eval()
     with torch.no_grad():
@@ -155,12 +150,10 @@ def test_one_part_alone_can_be_trained(guided: GuidedEncoder) -> None:
         freeze_but(guided, "first")
 
 
-def test_the_guide_says_where_the_face_is(first: FaceEncoder, crops: Tensor) -> None:
-    model = make_encoder(replace(SMALL, guided_by=SMALL))
-    assert isinstance(model, GuidedEncoder)
+def test_the_guide_says_where_the_face_is(guided: GuidedEncoder, crops: Tensor) -> None:
     with torch.no_grad():
-        answer = first(crops)
-    said = model.guide(crops.device).draw(answer)
+        answer = guided.first(crops)
+    said = guided.guide(crops.device).draw(answer)
     assert said.shape == (3, Guide.CHANNELS, 64, 64)
     visible, colour, place = said[:, :1], said[:, 1:4], said[:, 4:]
     assert answer.mask_logits is not None
@@ -176,19 +169,17 @@ def test_the_guide_says_where_the_face_is(first: FaceEncoder, crops: Tensor) -> 
         assert sign * torch.corrcoef(torch.stack([values, goal]))[0, 1] > 0.8
 
 
-def test_numbers_that_are_not_finite_draw_nothing(first: FaceEncoder, crops: Tensor) -> None:
-    model = make_encoder(replace(SMALL, guided_by=SMALL))
-    assert isinstance(model, GuidedEncoder)
+def test_numbers_that_are_not_finite_draw_nothing(guided: GuidedEncoder, crops: Tensor) -> None:
     with torch.no_grad():
-        good = first(crops)
+        good = guided.first(crops)
     code = good.code.clone()
     code[1] = torch.nan
-    bad = EncoderOutput(FaceParameters.from_code(code, model.layout), code, good.features, None)
-    said = model.guide(crops.device).draw(bad)
+    bad = EncoderOutput(FaceParameters.from_code(code, guided.layout), code, good.features, None)
+    said = guided.guide(crops.device).draw(bad)
     assert said.isfinite().all()
     assert said[1, 1:].abs().max() == 0
     assert (said[:, 0] == 2).all()  # no mask: all is seen
-    torch.testing.assert_close(said[0, 1:], model.guide(crops.device).draw(good)[0, 1:])
+    torch.testing.assert_close(said[0, 1:], guided.guide(crops.device).draw(good)[0, 1:])
 
 
 def test_networks_that_do_not_fit_are_refused() -> None:

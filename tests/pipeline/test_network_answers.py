@@ -1,7 +1,6 @@
 """What a network answers: NaN is refused, and the final fit looks at the mirror image too."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ import torch
 from occface_core.distillation.run import take_over
 from occface_core.errors import CheckpointError
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
-from occface_core.networks.guided import GuidedEncoder, make_encoder
+from occface_core.networks.guided import guided_encoder
 from occface_core.pipeline.reconstructor import FaceReconstructor
 
 Maker = Callable[..., FaceReconstructor]
@@ -52,9 +51,7 @@ def test_a_guided_network_is_placed_by_its_first_look(make: Maker, photo: np.nda
     config = EncoderConfig(backbone="mobilenet_v3_small", input_size=64, mask_size=32)
     torch.manual_seed(0)
     first = FaceEncoder(config).eval()
-    guided = make_encoder(replace(config, guided_by=config)).eval()
-    assert isinstance(guided, GuidedEncoder)
-    guided.first.load_state_dict(first.state_dict())
+    guided = guided_encoder(config, first).eval()
     take_over(guided, first)
     alone, both = (make(BOX, encoder=encoder, mirrored=True) for encoder in (first, guided))
     assert both.placer.network is guided.first

@@ -189,9 +189,14 @@ class SyntheticFaces:
         self, verts: Float[Tensor, "B V 3"], pose: Float[Tensor, "B 6"], generator: torch.Generator
     ) -> Float[Tensor, "B 3"]:
         """Weak-perspective cameras that frame the 68-point box as the photo crops do, with jitter."""
-        count, device = len(verts), verts.device
-        landmarks = self.head.landmarks(verts, "68", global_pose=pose[:, :3])[..., :2]
-        low, high = landmarks.amin(1), landmarks.amax(1)
+        return self.framing(self.head.landmarks(verts, "68", global_pose=pose[:, :3]), generator)
+
+    def framing(
+        self, landmarks: Float[Tensor, "B 68 3"], generator: torch.Generator
+    ) -> Float[Tensor, "B 3"]:
+        """Cameras as :meth:`cameras`, from the posed heads' 68 points."""
+        count, device = len(landmarks), landmarks.device
+        low, high = landmarks[..., :2].amin(1), landmarks[..., :2].amax(1)
         side = (high - low).mean(-1)
         jitter = (self.config.scale_jitter * (2 * _uniform((count,), generator, device) - 1)).exp()
         scale = 2.0 / (CROP_SCALE * side) * jitter

@@ -28,14 +28,15 @@ def photo_prior(sampler: TwinSampler, *, count: int = 8000, seed: int = 7) -> La
 def render_prior(scene: Scene, *, count: int = 4000, seed: int = 7) -> LandmarkPrior:
     """The same for random heads in random crops, where no photos are at hand."""
     faces = SyntheticFaces(scene.head, scene.albedo, 112)
+    head = scene.head.subset(scene.head.landmark_vertex_ids("68", "468"))  # a quarter of the vertices
     generator = torch.Generator().manual_seed(seed)
     points = []
     for _ in range(0, count, 250):
-        betas = torch.randn(250, scene.head.shapedirs.shape[-1], generator=generator).to(scene.device)
+        betas = torch.randn(250, head.n_shape, generator=generator).to(scene.device)
         pose = faces.poses(250, generator).to(scene.device)
-        verts = scene.head(betas, faces.expressions(250, generator).to(scene.device), pose).verts
-        camera = faces.cameras(verts, pose, generator)
-        points.append(scene.head.landmarks(weak_perspective(verts, camera), "468")[..., :2])
+        verts = head(betas, faces.expressions(250, generator).to(scene.device), pose).verts
+        camera = faces.framing(head.landmarks(verts, "68", global_pose=pose[:, :3]), generator)
+        points.append(head.landmarks(weak_perspective(verts, camera), "468")[..., :2])
     return LandmarkPrior.fit(torch.cat(points), PRIOR_SIZE)
 
 

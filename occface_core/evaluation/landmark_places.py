@@ -139,7 +139,8 @@ def moved_places(
 
     geometry = deep_geometry(build_geometry(), places, DEPTH_FILE)
     ids, weights = read_landmark_file(places, len(geometry.faces))
-    normals = vertex_normals(torch.from_numpy(geometry.mean).float()[None], head.faces)[0]
+    faces = torch.from_numpy(geometry.faces)  # not the head's: the builder's geometry has no teeth
+    normals = vertex_normals(torch.from_numpy(geometry.mean).float()[None], faces)[0]
     normals = (normals[geometry.faces[ids]] * torch.from_numpy(weights).float()[..., None]).sum(1)
     pairs = mirror_pairs(head.landmarks(head.v_template[None], "468")[0].numpy())
     moves = surface_moves(misses, normals / normals.norm(dim=-1, keepdim=True), torch.as_tensor(pairs))

@@ -13,7 +13,7 @@ from occface_core.morphable.albedo_basis import GLOBAL_NAMES, FaceBasis, global_
 from occface_core.morphable.albedo_chart import FaceChart
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.open_head_picture import rasterize
-from occface_core.morphable.open_head_topology import LEFT_EYE, RIGHT_EYE, SKIN
+from occface_core.morphable.open_head_topology import LEFT_EYE, RIGHT_EYE, SKIN, TEETH, TONGUE
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,8 @@ IRIS_DEGREES, PUPIL_DEGREES, LIMBUS_DEGREES = (
     8.0,
     2.5,
 )  # seen from the eyeball's centre; width of the dark rim
-MOUTH, TONGUE = np.array([0.34, 0.13, 0.13]), np.array([0.62, 0.34, 0.33])
+MOUTH, TONGUE_COLOUR = np.array([0.34, 0.13, 0.13]), np.array([0.50, 0.26, 0.26])
+ENAMEL, GUM = np.array([0.66, 0.61, 0.55]), np.array([0.52, 0.29, 0.28])
 EAR_TINT, LIP_TINT, BROW_TINT = (
     np.array(t) for t in ((0.99, 0.93, 0.92), (0.90, 0.70, 0.72), (0.50, 0.46, 0.44))
 )
@@ -40,7 +41,7 @@ class Texels:
         size: U.
         rows, columns: (N,) place in the texture image; row 0 is v = 1.
         position: (N,3) on the mean head, metres.
-        component: (N,) 0 skin, 1 tongue, 2 left eye, 3 right eye.
+        component: (N,) 0 skin, 1 tongue, 2 left eye, 3 right eye, 4 teeth.
         regions: Region name -> (N,) weight.
         eye_angle: (N,) degrees from the optical axis on eyeballs, 180 elsewhere.
     """
@@ -146,7 +147,9 @@ def _outside(texels: Texels, tone: Array) -> Array:
     """Colours (N,3) where nothing is learned: plain skin, ears, mouth, tongue and eyeballs."""
     colour = tone * (1 - texels.region("ears") * (1 - EAR_TINT))
     colour = colour + texels.region("mouth_interior") * (MOUTH - colour)
-    colour[(texels.component != SKIN)] = TONGUE
+    colour[texels.component == TONGUE] = TONGUE_COLOUR
+    teeth = texels.component == TEETH
+    colour[teeth] = (GUM + texels.region("teeth") * (ENAMEL - GUM))[teeth]
     eyes = np.isin(texels.component, (LEFT_EYE, RIGHT_EYE))
     colour[eyes] = _eyeball(texels)[eyes]
     return colour

@@ -54,7 +54,7 @@ class HeadModel(PosableHead):
 
     Attributes:
         joint_regressor: (J,V).
-        component: (V,) 0 skin, 1 tongue, 2 left eye, 3 right eye.
+        component: (V,) 0 skin, 1 tongue, 2 left eye, 3 right eye, 4 teeth.
         uv: (Vt,2) in [0,1], v up; uv_faces: (F,3) triangles in it. None when the head has no texture layout.
         name, shape_names, expression_names, licence: As stored; the open head's expressions have ARKit names.
         expression_bounds: Range of valid expression coefficients; None when they are unbounded (FLAME).

@@ -24,14 +24,15 @@ from occface_core.morphable.open_head_geometry import EXPRESSIONS, HeadGeometry,
 from occface_core.morphable.open_head_rig import PARENTS
 from occface_core.morphable.open_head_rim import even_rim
 from occface_core.morphable.open_head_surface import locate
+from occface_core.morphable.open_head_teeth import with_teeth
 from occface_core.morphable.open_head_uv import build_uv
 
 log = logging.getLogger(__name__)
 
-NAME, VERSION = "open_head", "5"
+NAME, VERSION = "open_head", "6"
 LICENCE = "CC0-1.0"
 DESCRIPTION = (
-    "Open head: 4,665 vertices, 9,268 triangles, 100 shape directions, 50 ARKit-named expressions, "
+    "Open head: 5,181 vertices, 10,108 triangles, 100 shape directions, 50 ARKit-named expressions, teeth, "
     "jaw corrective, landmark embeddings, regions and texture layout, from CC0 MakeHuman/MPFB2 assets"
 )
 MADE_BY = "python -m occface_core.morphable.open_head"
@@ -73,6 +74,7 @@ def head_arrays(flat: HeadGeometry, landmarks: Path, depth: Path) -> dict[str, N
     }
     arrays |= {f"region_{name}": values.astype(np.float32) for name, values in geometry.regions.items()}
     arrays |= build_landmarks(geometry, landmarks)
+    arrays = with_teeth(arrays)
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 

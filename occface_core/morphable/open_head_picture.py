@@ -13,12 +13,8 @@ from occface_core.morphable.open_head_topology import vertex_normals
 Array = NDArray[np.float64]
 
 SKIN_RGB, LIP_RGB, BROW_RGB = (0.80, 0.60, 0.50), (0.66, 0.36, 0.34), (0.30, 0.21, 0.16)
-WHITE_RGB, IRIS_RGB, PUPIL_RGB, MOUTH_RGB = (
-    (0.93, 0.92, 0.90),
-    (0.30, 0.22, 0.14),
-    (0.03, 0.03, 0.03),
-    (0.25, 0.07, 0.07),
-)
+WHITE_RGB, IRIS_RGB, PUPIL_RGB = (0.93, 0.92, 0.90), (0.30, 0.22, 0.14), (0.03, 0.03, 0.03)
+MOUTH_RGB, TEETH_RGB = (0.25, 0.07, 0.07), (0.72, 0.69, 0.64)  # below what `_paint_irises` takes for an eye
 EYE_RADIUS = 0.022  # metres, outside the eyeball of large heads too
 
 
@@ -115,13 +111,18 @@ def _paint_irises(colour: Array, position: Array, centres: Array, gazes: Array) 
 
 
 def head_colours(regions: dict[str, Array]) -> Array:
-    """Vertex colours (V,3) of a plain adult: skin, darker lips and brows, white eyeballs, dark mouth."""
+    """Vertex colours (V,3) of a plain adult: skin, darker lips and brows, white eyeballs, dark mouth, teeth.
+
+    Regions that are absent are left out.
+    """
     colours = np.tile(np.array(SKIN_RGB), (len(regions["lips"]), 1))
     for name, target in (
         ("lips", LIP_RGB),
         ("brows", BROW_RGB),
         ("mouth_interior", MOUTH_RGB),
+        ("teeth", TEETH_RGB),
         ("eyes", WHITE_RGB),
     ):
-        colours = colours + regions[name][:, None] * (np.array(target) - colours)
+        if name in regions:
+            colours = colours + regions[name][:, None] * (np.array(target) - colours)
     return colours

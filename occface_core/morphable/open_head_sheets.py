@@ -13,9 +13,9 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.open_head_picture import Array, View, head_colours, paint
 
 _TEXT = (40, 40, 40)
-_DOT = (60, 130, 210)
+_DOT, _LINE = (60, 130, 210), (140, 110, 95)
 _FINE = 2  # pictures are painted this many times finer
-_REGIONS = ("lips", "brows", "mouth_interior", "eyes")
+_REGIONS = ("lips", "brows", "mouth_interior", "teeth", "eyes")
 
 
 class HeadPainter:
@@ -131,6 +131,42 @@ def expression_sheet(painter: HeadPainter) -> Image.Image:
     return sheet(tiles, 10)
 
 
+def teeth_sheet(painter: HeadPainter) -> Image.Image:
+    """The mouth from near, as it opens."""
+    view = View(size=160, width=0.11, centre=(0.0, -0.045, 0.0))
+    wide = {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "mouthUpperUpLeft": 0.5, "mouthUpperUpRight": 0.5}
+    bared = dict.fromkeys(
+        ("mouthUpperUpLeft", "mouthUpperUpRight", "mouthLowerDownLeft", "mouthLowerDownRight"), 1.0
+    )
+    faces: list[tuple[str, float, float, dict[str, float]]] = [
+        ("closed", 0, 0, {}),
+        ("jaw 5°, smiling", 5, 0, wide),
+        ("the same, 40° yaw", 5, 40, wide),
+        ("lips drawn apart", 2, 0, bared),
+        ("jaw 10°", 10, 0, {}),
+        ("jaw 20°, 30° yaw", 20, 30, {}),
+    ]
+    tiles = []
+    for caption, jaw, yaw, actions in faces:
+        verts = painter.verts(jaw=jaw, actions=actions)
+        tiles.append((caption, painter.picture(verts, replace(view, yaw=float(np.radians(yaw))))))
+    return sheet(tiles, len(tiles))
+
+
+def uv_sheet(painter: HeadPainter, side: int = 480) -> Image.Image:
+    """The texture layout: triangles in the colours of their vertices."""
+    head, fine = painter.head, _FINE * side
+    assert head.uv is not None
+    assert head.uv_faces is not None
+    places = (head.uv.double().numpy() * [1, -1] + [0, 1]) * fine
+    canvas = Image.new("RGB", (fine, fine), "white")
+    draw = ImageDraw.Draw(canvas)
+    for corners, triangle in zip(painter.faces, head.uv_faces.tolist(), strict=True):
+        colour = tuple(int(255 * value) for value in painter.colours[corners].mean(0))
+        draw.polygon([tuple(places[i]) for i in triangle], fill=colour, outline=_LINE)
+    return canvas.reduce(_FINE)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line: write the sheets."""
     parser = argparse.ArgumentParser(description="Pictures of the open head for docs/head.md.")
@@ -138,7 +174,14 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     painter = HeadPainter(HeadModel.load())
-    sheets = {"mean": mean_sheet, "jaw": jaw_sheet, "shape": shape_sheet, "expressions": expression_sheet}
+    sheets = {
+        "mean": mean_sheet,
+        "jaw": jaw_sheet,
+        "teeth": teeth_sheet,
+        "shape": shape_sheet,
+        "expressions": expression_sheet,
+        "uv": uv_sheet,
+    }
     for name, make in sheets.items():
         picture = make(painter).quantize(96, dither=Image.Dither.NONE)
         picture.save(options.out / f"head_{name}.png", optimize=True)

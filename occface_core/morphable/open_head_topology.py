@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from occface_core.morphable.open_head_assets import BaseMesh
 
-SKIN, TONGUE, LEFT_EYE, RIGHT_EYE = 0, 1, 2, 3
+SKIN, TONGUE, LEFT_EYE, RIGHT_EYE, TEETH = 0, 1, 2, 3, 4
 _COMPONENT = {"body": SKIN, "helper-tongue": TONGUE, "helper-l-eye": LEFT_EYE, "helper-r-eye": RIGHT_EYE}
 
 

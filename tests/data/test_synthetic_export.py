@@ -55,7 +55,7 @@ def test_layout(folder: Path) -> None:
         "camera": (6, 3),
         "landmarks468": (6, 468, 3),
         "landmarks68": (6, 68, 3),
-        "vertices": (6, 4665, 3),
+        "vertices": (6, 5181, 3),
     }
     assert json.loads((folder / "synthesis.json").read_text())["seed"] == 5
 

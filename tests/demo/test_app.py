@@ -112,7 +112,7 @@ def test_reconstruction_fills_viewer_pictures_numbers_and_files(callbacks: Callb
     for button, suffix in zip(rest, ("obj", "ply", "glb"), strict=False):
         mesh = load_mesh(button["value"])
         assert button["value"].endswith(suffix)
-        assert mesh.faces.shape == (9268, 3)
+        assert mesh.faces.shape == (10108, 3)
     assert "jawOpen" in mesh.morph_targets
     moved = json.loads(callbacks.animate(comparison, 1.0, 0.5, 0, 0, 0))
     assert moved["kind"] == "animate"

@@ -16,10 +16,11 @@ from occface_core.networks.checkpoints import load_encoder
 Losses = Callable[[TrainConfig], list[dict]]
 
 
-def test_one_part_learns_and_the_rest_stays_bit_for_bit(config: TrainConfig, tmp_path: Path) -> None:
-    first = load_encoder(run_training(config)["model"]).state_dict()
-    start = str(model_path(config.out))
-    again = config.replace(out=tmp_path / "again", start_from=start, only="mask_head")
+def test_one_part_learns_and_the_rest_stays_bit_for_bit(
+    config: TrainConfig, tmp_path: Path, teacher_file: str
+) -> None:
+    first = load_encoder(teacher_file).state_dict()
+    again = config.replace(out=tmp_path / "again", start_from=teacher_file, only="mask_head")
     then = load_encoder(run_training(again)["model"]).state_dict()
     changed = {name for name, value in then.items() if not torch.equal(value, first[name])}
     assert changed
@@ -30,10 +31,13 @@ def test_one_part_learns_and_the_rest_stays_bit_for_bit(config: TrainConfig, tmp
 
 @pytest.mark.usefixtures("one_thread")
 def test_a_mask_head_alone_learns_its_own_term_and_asks_no_teacher(
-    losses: Losses, config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    losses: Losses,
+    config: TrainConfig,
+    tmp_path: Path,
+    teacher_file: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    teacher = str(run_training(config)["model"])
-    settings = config.replace(recipe="damior", teacher=teacher, start_from=teacher, steps=1)
+    settings = config.replace(recipe="damior", teacher=teacher_file, start_from=teacher_file, steps=1)
     whole = settings.replace(out=tmp_path / "whole", loss_weights="mask=3")
     run_training(whole)
 

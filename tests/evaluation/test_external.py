@@ -211,11 +211,11 @@ def test_malformed_files_are_refused_with_every_fault(load: Callable, told: Arra
         (r"landmarks468_clean has shape \(10, 468, 3\), expected \(10, 468, 2\)", (),
          {"landmarks468_clean": np.zeros((10, 468, 3))}),
         (r"verts_posed_cover2 has shape \(10, 9, 3\)", (), {"verts_posed_cover2": np.zeros((10, 9, 3))}),
-        ("albedo_clean is int64", (), {"albedo_clean": np.ones((10, 4665, 3), np.int64)}),
+        ("albedo_clean is int64", (), {"albedo_clean": np.ones((10, 5181, 3), np.int64)}),
         ("names must be", (), {"names": np.arange(10)}),
         ("1 names are there twice", (), {"names": changed(told["names"], 0, told["names"][1])}),
         ("not an npz of plain arrays", (), {"names": told["names"].astype(object)}),
-        ("within 0..4664", (), {"faces": np.array([[0, 1, 4665]])}),
+        ("within 0..5180", (), {"faces": np.array([[0, 1, 5181]])}),
     ):  # fmt: skip
         with pytest.raises(DataError, match=message):
             load(drop=drop, **arrays)

@@ -131,7 +131,7 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
 
 def test_shipped_head(generator: torch.Generator) -> None:
     head = HeadModel.load()
-    assert (head.n_vertices, len(head.faces), head.n_shape, head.n_expression) == (4665, 9268, 100, 50)
+    assert (head.n_vertices, len(head.faces), head.n_shape, head.n_expression) == (5181, 10108, 100, 50)
     assert head.expression_bounds == (0.0, 1.0)
     assert "mouthSmileLeft" in head.expression_names
     assert {"face", "lips", "brows", "scalp"} <= set(head.regions)

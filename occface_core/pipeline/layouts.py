@@ -6,7 +6,7 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.pipeline.textures import Chart
 from occface_core.rendering.uv import UvLookup, symmetric_texels, uv_lookup
 
-_PARTS = ("eyes", "mouth_interior")  # regions that are no skin, as `Chart.part` counts them
+_PARTS = ("eyes", "mouth_interior", "teeth")  # regions that are no skin, as `Chart.part` counts them
 
 
 class TextureLayouts:

@@ -22,11 +22,14 @@ _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it i
 _SEAM_GAIN = (0.6, 1.6)
 _SIDE_GAIN = (0.88, 1.1)  # of one side of a face to the other: the nose, which both show, is no cheek
 _PART_TEXELS = 12  # texels of eyes, or of the mouth's inside, that tell what light is on them
-# How much less light than skin an albedo's parts (skin, eyes, the mouth's inside) get where nothing of them
-# is seen: eyes lie in the shade of lids and lashes (upper quartile of 59 photos; the median, 0.55, looks
+# How much less light than skin an albedo's parts (skin, eyes, the mouth's inside, teeth) get where nothing of
+# them is seen: eyes lie in the shade of lids and lashes (upper quartile of 59 photos; the median, 0.55, looks
 # asleep). Photos show that shade themselves.
-_PART_SHADE = (1.0, 0.66, 1.0)
-_LIT = (1.0, 1.0, 1.0)
+_PART_SHADE = (1.0, 0.66, 1.0, 1.0)
+_LIT = (1.0, 1.0, 1.0, 1.0)
+# Power of the light's colour on skin that unseen parts take over. Some of that colour is the skin's own, and
+# the white of eyes shows it first; teeth beside skin in blue light look yellow without.
+_PART_TINT = (1.0, 0.0, 0.5, 0.5)
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 _SURE = 0.95  # weight from which on a texel may stand for its mirror image
 
@@ -50,8 +53,8 @@ class Chart:
 
     Attributes:
         symmetric: texels whose mirror image in the texture is the other side's.
-        part: 0 for skin, 1 for eyes, 2 for the mouth's inside. Those lie beside skin in the texture but not
-            on the head, and take no light from there.
+        part: 0 for skin, 1 for eyes, 2 for the mouth's inside, 3 for teeth. Those lie beside skin in the
+            texture but not on the head, and take no light from there.
     """
 
     symmetric: Bool[np.ndarray, "U U"]
@@ -151,7 +154,7 @@ def light_gain(
     """What another picture's colours must be multiplied by to be in this one's light, smoothly.
 
     1 everywhere if they hardly share a texel. What is no skin has one gain per part: that of its texels that
-    both show; of skin it takes the brightness alone, whose colour says what skin it is.
+    both show. Unseen, eyes take of skin the brightness alone, whose colour says what skin it is.
 
     Args:
         own: whose light. other: what is brought to it. part: as in `Chart`; None: all is skin.
@@ -169,9 +172,10 @@ def light_gain(
     gain = fitted(gain, both.shape[0])
     if part is not None:
         overall = float(sums[0] @ _GREY) / max(float(sums[1] @ _GREY), 1e-6)
+        tint = sums[0] / np.maximum(sums[1] * overall, 1e-6)
         for number in range(1, int(part.max()) + 1):
             inside = part == number
-            unseen = overall * shade[number]
+            unseen = overall * shade[number] * tint ** _PART_TINT[number]
             gain[inside] = _part_gain(own.colour[inside], other.colour[inside], both[inside], unseen)
     return np.clip(gain, *_GAIN)
 
@@ -180,11 +184,11 @@ def _part_gain(
     mine: Float[np.ndarray, "N 3"],
     theirs: Float[np.ndarray, "N 3"],
     both: Float[np.ndarray, "N 1"],
-    unseen: float,
+    unseen: Float[np.ndarray, "3"],
 ) -> Float[np.ndarray, " 3"]:
     """One gain for a part that is no skin; `unseen` where hardly any of it is seen in both."""
     if both.sum() < _PART_TEXELS:
-        return np.full(3, unseen)
+        return unseen
     return (both * mine).sum(0) / np.maximum((both * theirs).sum(0), 1e-6)
 
 

@@ -118,6 +118,23 @@ def test_eyes_take_no_colour_from_the_skin_beside_them() -> None:
     assert np.ptp(tinted, axis=1).max() > 0.1  # which the eyes had taken, were they not known
 
 
+def test_unseen_teeth_take_half_of_the_lights_colour_and_none_of_the_lips() -> None:
+    albedo = np.full((SIZE, SIZE, 3), 0.6, np.float32)
+    photo = np.full((SIZE, SIZE, 3), 0.6, np.float32)
+    photo[:, :, 0] = 0.3  # blue light
+    own, chart = eyes_below(photo, slice(42, 54))
+    part = np.zeros_like(chart.part)
+    part[80:, 10:40], part[90:, 56:86] = 3, 2
+    mouth = own.weight.copy()
+    mouth[90:, 56:86] = 1  # the mouth's inside is seen, as red as can be; teeth are not
+    colour = own.colour.copy()
+    colour[90:, 56:86] = [0.6, 0.0, 0.0]
+    texture = complete_texture(SeenTexture(colour, mouth), albedo, chart=Chart(chart.symmetric, part))
+    teeth = texture[part == 3].mean(0)
+    assert teeth[0] / teeth[2] == pytest.approx(0.5**0.5, rel=0.05)
+    assert teeth[1] == pytest.approx(teeth[2], abs=0.01)
+
+
 def test_one_eye_tells_the_light_of_the_other() -> None:
     albedo = np.full((SIZE, SIZE, 3), 0.8, np.float32)
     photo = np.full((SIZE, SIZE, 3), 0.8, np.float32)

@@ -68,13 +68,14 @@ class PhotoEvidence:
 
 
 def face_triangles(head: HeadModel) -> Bool[Tensor, " F"]:
-    """Triangles of the face and the eyes; all of them when the head has no regions."""
+    """Triangles of the face, the eyes and what an open mouth shows; all of them without regions."""
     regions = head.regions
     if "face" not in regions:
         return torch.ones(len(head.faces), dtype=torch.bool, device=head.faces.device)
     weight = regions["face"]
-    if "eyes" in regions:
-        weight = torch.maximum(weight, regions["eyes"])
+    for name in ("eyes", "mouth_interior"):
+        if name in regions:
+            weight = torch.maximum(weight, regions[name])
     return weight[head.faces].mean(dim=1) > 0.5
 
 

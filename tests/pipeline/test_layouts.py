@@ -28,7 +28,8 @@ def test_the_face_is_symmetric_in_the_texture_and_the_eyes_are_not(open_head: He
         return set(np.unique(chart.part[weight > 0.5]).tolist())
 
     assert parts("eyes") == {1}
-    assert parts("mouth_interior") == {2}
+    assert parts("mouth_interior") == {2, 3}
+    assert parts("teeth") == {3}
     assert parts("nose") == {0}
 
 

@@ -49,6 +49,8 @@ class RowPlan:
     rect: tuple[float, float, float, float]
 
 
+# Ellipses are a few millimetres narrower than dental arches: the head's mouth is, and canines must not stand
+# in its corners.
 UPPER = RowPlan(
     jaw=False,
     widths=(0.0085, 0.0065, 0.0075, 0.007, 0.007, 0.010, 0.0095),

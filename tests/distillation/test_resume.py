@@ -35,15 +35,17 @@ SETTINGS = {
 }
 # Where a run stops for good, so that it can be killed there: it says so in a file and waits.
 SCRIPT = """
-import json, sys, time
+import functools, json, sys, time
 from pathlib import Path
 import torch
+from occface_core.distillation import run
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.run import run_training
 from occface_core.distillation.trainer import Trainer
 
 out, where = Path(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)
+run.render_prior = functools.partial(run.render_prior, count=250)  # as `few_heads` in this process
 fit, save_state, save = Trainer._gradients_fit, Trainer.save_state, torch.save
 
 def wait():

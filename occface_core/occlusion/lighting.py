@@ -47,7 +47,7 @@ def estimate_light(image: np.ndarray, points: np.ndarray, pose: HeadPose) -> Lig
     of the skin's brightness.
     """
     height, width = image.shape[:2]
-    columns, rows = points[SKIN, 0].astype(np.int64), points[SKIN, 1].astype(np.int64)
+    columns, rows = np.floor(points[SKIN, :2]).astype(np.int64).T
     normals = pose.turn(canonical_normals()[SKIN])
     seen = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height) & (normals[:, 2] > 0.15)
     if seen.sum() < 20:

@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         "albedo",
         [options.out],
         options.out.parent,
-        version="1",
+        version="2",
         licence=PHOTO_LICENCE.format(source=options.source) if arrays.photos else PHOTO_FREE_LICENCE,
         made_by="python -m occface_core.data.build_albedo"
         + (f" --photos FOLDER --max-photos {options.max_photos}" if options.photos else ""),

@@ -74,8 +74,7 @@ def head_arrays(flat: HeadGeometry, landmarks: Path, depth: Path) -> dict[str, N
     }
     arrays |= {f"region_{name}": values.astype(np.float32) for name, values in geometry.regions.items()}
     arrays |= build_landmarks(geometry, landmarks)
-    arrays = with_teeth(arrays)
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {name: np.ascontiguousarray(array) for name, array in with_teeth(arrays).items()}
 
 
 def head_bytes(landmarks: Path = LANDMARK_FILE, depth: Path = DEPTH_FILE) -> bytes:

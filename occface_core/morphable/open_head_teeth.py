@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from occface_core.morphable.open_head_geometry import EXPRESSIONS
+from occface_core.morphable.open_head_surface import locate
 from occface_core.morphable.open_head_topology import SKIN, TEETH
 
 Array = NDArray[np.float64]
@@ -22,7 +23,7 @@ CHIN_ACTIONS = ("jawForward", "jawLeft", "jawRight")
 REACH = 0.008  # metres; what is so near to a row, or a little farther, says how it moves
 _JAW_SHARE = 0.5  # of skinning: what has more moves with the lower row, the rest with the upper one
 _CHIN = 0.7  # of the farthest motion: what moves so far is the chin
-_STRIPS = 3  # quads across a tooth: two bevels and its front between them
+_ACROSS = (0.25, 0.75, 1.0)  # of a tooth's width: a bevel, its front, and the other bevel end here
 _FRONTAL = 0.6  # of a row's length in the texture goes by how wide it is from the front, the rest by its arc
 _STOMION = (13, 14)  # MediaPipe's points where upper and lower lip meet
 
@@ -36,7 +37,8 @@ class RowPlan:
         widths, heights: of one side's crowns, from the middle on.
         half_width, depth: half axes of the ellipse of the fronts. front, edge: how far behind and how far
             above the place where the lips meet the middle of the biting edge lies.
-        rect: (u0, v0, u1, v1) its place in the texture, between the pieces of the strip below the head's.
+        rect: (u, v) of the corners of its place in the texture, between the pieces of the strip below the
+            head's.
     """
 
     jaw: bool
@@ -46,7 +48,7 @@ class RowPlan:
     depth: float
     front: float
     edge: float
-    rect: tuple[float, float, float, float]
+    rect: tuple[tuple[float, float], tuple[float, float]]
 
 
 # Ellipses are a few millimetres narrower than dental arches: the head's mouth is, and canines must not stand
@@ -59,7 +61,7 @@ UPPER = RowPlan(
     depth=0.0445,
     front=0.0068,
     edge=-0.002,
-    rect=(0.862, 0.0835, 0.932, 0.1095),
+    rect=((0.862, 0.0835), (0.932, 0.1095)),
 )
 LOWER = RowPlan(
     jaw=True,
@@ -69,7 +71,7 @@ LOWER = RowPlan(
     depth=0.042,
     front=0.0092,
     edge=-0.001,
-    rect=(0.862, 0.003, 0.938, 0.0265),
+    rect=((0.862, 0.003), (0.938, 0.0265)),
 )
 # From the gum down the front to the edge, and up behind it: height in crowns, metres outwards, enamel.
 _STEPS = (
@@ -108,18 +110,16 @@ def model_row(plan: RowPlan, stomion: Array) -> TeethRow:
         grid[row, :, 2] = middle + plan.depth * np.cos(angle) + out * outwards[:, 1]
         grid[row, :, 1] = stomion[1] + plan.edge + up * (height * crown + _GAP_UP * notch * (row >= 2))
     across = _FRONTAL * np.sin(angle) / np.sin(angle).max() + (1 - _FRONTAL) * arc / arc.max()
-    steps = np.linspace(1, 0, len(_STEPS))[:, None].repeat(len(arc), 1)
-    u0, v0, u1, v1 = plan.rect
-    place = np.stack(
-        [(0.5 + 0.5 * across)[None].repeat(len(steps), 0), 1 - steps if plan.jaw else steps], axis=2
-    )
+    down = np.linspace(1, 0, len(_STEPS))
+    place = np.stack(np.meshgrid(0.5 + 0.5 * across, 1 - down if plan.jaw else down), axis=2)
+    low, high = np.array(plan.rect)
     # No renderer here knows of the shade inside a mouth: teeth behind its corners are painted like gums.
     shown = ((_SHADED[1] - np.abs(arc) / arc.max()) / (_SHADED[1] - _SHADED[0])).clip(0, 1)
     enamel = np.array([step[2] for step in _STEPS])[:, None] * shown
     return TeethRow(
         vertices=grid.reshape(-1, 3),
         faces=_grid_faces(len(_STEPS), len(arc), flip=plan.jaw),
-        uv=(np.array([u0, v0]) + place * np.array([u1 - u0, v1 - v0])).reshape(-1, 2),
+        uv=(low + place * (high - low)).reshape(-1, 2),
         enamel=enamel.ravel(),
     )
 
@@ -129,19 +129,16 @@ def _columns(plan: RowPlan) -> tuple[Array, Array, Array]:
     arc, notch, crown = [0.0], [1.0], [plan.heights[0]]
     for number, (width, height) in enumerate(zip(plan.widths, plan.heights, strict=True)):
         following = plan.heights[min(number + 1, len(plan.heights) - 1)]
-        for strip in range(1, _STRIPS + 1):
-            last = strip == _STRIPS
-            # Bevels take a quarter of the width on either side.
-            share = 1.0 if last else 0.25 + 0.5 * (strip - 1) / max(_STRIPS - 2, 1)
+        for share in _ACROSS:
+            between = share == _ACROSS[-1]
             arc.append(sum(plan.widths[:number]) + share * width)
-            notch.append(float(last))
-            crown.append(0.5 * (height + following) if last else height)
-    left, right = slice(None, 0, -1), slice(None)
-    far, between, tall = np.array(arc), np.array(notch), np.array(crown)
+            notch.append(float(between))
+            crown.append(0.5 * (height + following) if between else height)
+    left = slice(None, 0, -1)
     return (
-        np.concatenate([-far[left], far[right]]),
-        np.concatenate([between[left], between[right]]),
-        np.concatenate([tall[left], tall[right]]),
+        np.array([-far for far in arc[left]] + arc),
+        np.array(notch[left] + notch),
+        np.array(crown[left] + crown),
     )
 
 
@@ -192,8 +189,9 @@ def carry(places: Array, carriers: Array, motion: Array) -> Array:
 def with_teeth(arrays: Arrays) -> Arrays:
     """The arrays of a head without teeth, with both rows appended; all else as it was."""
     mean = arrays["v_template"].astype(np.float64)
-    corners = mean[arrays["faces"][arrays["lmk468_faces"][list(_STOMION)]]]
-    stomion = np.einsum("nk,nkc->c", arrays["lmk468_bary"][list(_STOMION)].astype(np.float64), corners) / 2
+    ids, weights = (arrays[f"lmk468_{name}"][list(_STOMION)] for name in ("faces", "bary"))
+    faces = arrays["faces"].astype(np.int64)
+    stomion = locate(mean, faces, ids.astype(np.int64), weights.astype(np.float64)).mean(0)
     stomion[0] = 0.0
     result = {**arrays, "region_teeth": np.zeros(len(mean), dtype=np.float32)}
     for plan in (UPPER, LOWER):

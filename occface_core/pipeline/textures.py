@@ -154,7 +154,8 @@ def light_gain(
     """What another picture's colours must be multiplied by to be in this one's light, smoothly.
 
     1 everywhere if they hardly share a texel. What is no skin has one gain per part: that of its texels that
-    both show. Unseen, eyes take of skin the brightness alone, whose colour says what skin it is.
+    both show. Unseen, it takes the skin's brightness and, but for eyes, half of its light's colour: the rest
+    says what skin it is.
 
     Args:
         own: whose light. other: what is brought to it. part: as in `Chart`; None: all is skin.

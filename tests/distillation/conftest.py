@@ -23,9 +23,9 @@ def scene(open_head, small_albedo) -> Scene:
 @pytest.fixture(scope="session", autouse=True)
 def few_heads() -> Iterator[None]:
     """Runs fit the prior of landmarks to 250 random heads instead of 4,000: half of a tiny run's time."""
-    run.render_prior = functools.partial(render_prior, count=250)
-    yield
-    run.render_prior = render_prior
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "render_prior", functools.partial(render_prior, count=250))
+        yield
 
 
 def tiny(folder: Path) -> TrainConfig:

@@ -1,6 +1,7 @@
 """Heads to test on: a small made-up one, and the reference head when it is beside the checkout."""
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pytest
@@ -66,3 +67,24 @@ def reference_head(flame_format_arrays: dict[str, np.ndarray]) -> HeadModel:
     arrays["component"] = torch.from_numpy(raw["component"])
     arrays["parents"] = torch.tensor([-1, 0, 1, 1, 1])
     return HeadModel.from_arrays(arrays)
+
+
+class Posed(Protocol):
+    def __call__(
+        self, *, jaw: float = 0.0, yaw: float = 0.0, betas: Tensor | None = None, **actions: float
+    ) -> Tensor: ...
+
+
+@pytest.fixture(scope="session")
+def posed(open_head: HeadModel) -> Posed:
+    """Makes vertices (B,V,3) of the open head: shapes, default the mean; degrees; named expressions."""
+
+    def make(*, jaw: float = 0.0, yaw: float = 0.0, betas: Tensor | None = None, **actions: float) -> Tensor:
+        betas = torch.zeros(1, open_head.n_shape) if betas is None else betas
+        angles, expression = torch.zeros(len(betas), 6), torch.zeros(len(betas), open_head.n_expression)
+        angles[:, 3], angles[:, 1] = np.radians(jaw), np.radians(yaw)
+        for name, value in actions.items():
+            expression[:, open_head.expression_names.index(name)] = value
+        return open_head(betas, expression, angles).verts
+
+    return make

@@ -16,22 +16,12 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.open_head_embedding import yaw_of_row
 from occface_core.morphable.open_head_flatten import boundary_loops, relax, tutte
 from occface_core.morphable.open_head_rig import regress
-from occface_core.morphable.open_head_rim import even_rim, rim_vertices
 from occface_core.morphable.open_head_surface import closest_on_triangles, embed
-from occface_core.morphable.open_head_topology import SKIN, TEETH, connected_pieces
+from occface_core.morphable.open_head_topology import TEETH, connected_pieces
 
 NEEDS_ANNY = pytest.mark.skipif(
     importlib.util.find_spec("anny") is None, reason="the build-time dependency 'anny' is not installed"
 )
-
-
-def pose(head: HeadModel, *, jaw: float = 0.0, yaw: float = 0.0, **actions: float) -> torch.Tensor:
-    """Vertices (V,3) of the mean head with angles in degrees and named expressions."""
-    angles, expression = torch.zeros(1, 6), torch.zeros(1, head.n_expression)
-    angles[0, 3], angles[0, 1] = np.radians(jaw), np.radians(yaw)
-    for name, value in actions.items():
-        expression[0, head.expression_names.index(name)] = value
-    return head(torch.zeros(1, head.n_shape), expression, angles).verts
 
 
 def test_file_has_the_promised_sizes_and_names(open_head: HeadModel) -> None:
@@ -58,28 +48,6 @@ def test_mean_head_is_an_adult_facing_forwards(open_head: HeadModel) -> None:
     assert (seven[:, 2] > 0.02).all()
 
 
-def test_neck_ends_in_an_even_line(open_head: HeadModel) -> None:
-    faces, verts = open_head.faces.numpy().astype(np.int64), open_head.v_template.numpy().astype(np.float64)
-    rim = rim_vertices(faces[open_head.component.numpy()[faces[:, 0]] == SKIN])
-    assert len(rim) == 48
-    height = verts[rim, 1]
-    angle = np.arctan2(verts[rim, 0], verts[rim, 2] - verts[rim, 2].mean())
-    steps = np.diff(height[np.argsort(angle)])
-    assert np.abs(steps).max() < 0.004  # rows of quads there are 13 mm high
-
-
-def test_evening_the_rim_keeps_the_root_joint(open_head: HeadModel) -> None:
-    faces, verts = open_head.faces.numpy().astype(np.int64), open_head.v_template.numpy().astype(np.float64)
-    root = open_head.joint_regressor.numpy()[0].astype(np.float64)
-    torn = verts.copy()
-    torn[rim_vertices(faces)[::3], 1] += 0.01
-    mended = even_rim(torn, faces, root)
-    np.testing.assert_allclose(root @ mended, root @ torn, atol=1e-9)
-    assert np.abs(np.diff(mended[:, [0, 2]] - torn[:, [0, 2]], axis=0)).max() == 0
-    rest = np.setdiff1d(np.arange(len(verts)), rim_vertices(faces))
-    np.testing.assert_array_equal(mended[rest], torn[rest])
-
-
 def test_mean_and_rig_are_mirror_symmetric(open_head: HeadModel) -> None:
     flipped = open_head.v_template * torch.tensor([-1.0, 1, 1])
     gap, partner = torch.cdist(flipped.double(), open_head.v_template.double()).min(1)
@@ -102,8 +70,8 @@ def test_skinning_is_a_partition_and_eyes_are_rigid(open_head: HeadModel) -> Non
     assert (open_head.regions["eyes"] == torch.isin(open_head.component, torch.tensor([2, 3]))).all()
 
 
-def test_jaw_opens_the_mouth_and_moves_only_the_lower_face(open_head: HeadModel) -> None:
-    closed, opened = pose(open_head), pose(open_head, jaw=20)
+def test_jaw_opens_the_mouth_and_moves_only_the_lower_face(open_head: HeadModel, posed) -> None:
+    closed, opened = posed(), posed(jaw=20)
     moved = (opened - closed)[0].norm(dim=1)
     before, after = open_head.landmarks(closed, "68")[0], open_head.landmarks(opened, "68")[0]
     assert (before[62] - before[66]).norm() < 0.004
@@ -117,9 +85,9 @@ def test_jaw_opens_the_mouth_and_moves_only_the_lower_face(open_head: HeadModel)
 
 
 @pytest.mark.parametrize(("side", "lids"), [("Left", ((43, 47), (44, 46))), ("Right", ((37, 41), (38, 40)))])
-def test_blink_closes_the_lids_of_one_eye(open_head: HeadModel, side: str, lids: tuple) -> None:
-    open_eye = open_head.landmarks(pose(open_head), "68")[0]
-    closed = open_head.landmarks(pose(open_head, **{f"eyeBlink{side}": 1.0}), "68")[0]
+def test_blink_closes_the_lids_of_one_eye(open_head: HeadModel, posed, side: str, lids: tuple) -> None:
+    open_eye = open_head.landmarks(posed(), "68")[0]
+    closed = open_head.landmarks(posed(**{f"eyeBlink{side}": 1.0}), "68")[0]
     for upper, lower in lids:
         assert open_eye[upper, 1] - open_eye[lower, 1] > 0.006
         assert closed[upper, 1] < closed[lower, 1] + 0.001
@@ -138,8 +106,8 @@ def test_landmarks_lie_on_outer_skin(open_head: HeadModel) -> None:
 
 
 @pytest.mark.parametrize("yaw", [-39, -20, 20, 39])
-def test_averted_contour_slides_to_the_silhouette(open_head: HeadModel, yaw: int) -> None:
-    verts = pose(open_head, yaw=yaw)
+def test_averted_contour_slides_to_the_silhouette(open_head: HeadModel, posed, yaw: int) -> None:
+    verts = posed(yaw=yaw)
     turn = torch.tensor([[0.0, np.radians(yaw), 0.0]], dtype=torch.float32)
     sliding = open_head.landmarks(verts, "68", global_pose=turn)[0]
     fixed = open_head.landmarks(verts, "68_static")[0]

@@ -36,18 +36,6 @@ def without_teeth(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return bare
 
 
-def posed(
-    head: HeadModel, jaw: float, *, betas: torch.Tensor | None = None, **actions: float
-) -> torch.Tensor:
-    """Vertices (B,V,3), jaw in degrees."""
-    betas = torch.zeros(1, head.n_shape) if betas is None else betas
-    angles, expression = torch.zeros(len(betas), 6), torch.zeros(len(betas), head.n_expression)
-    angles[:, 3] = np.radians(jaw)
-    for name, value in actions.items():
-        expression[:, head.expression_names.index(name)] = value
-    return head(betas, expression, angles).verts
-
-
 def seen(head: HeadModel, verts: torch.Tensor, yaw: float = 0.0) -> list[int]:
     """Pixels (0.4 mm wide) in which teeth are seen, for each head."""
     c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
@@ -74,18 +62,20 @@ def test_shipped_teeth_are_what_the_builder_appends_and_the_rest_is_untouched(
             np.testing.assert_array_equal(values, arrays[name], err_msg=name)
 
 
-def test_teeth_do_not_show_between_closed_lips_and_do_in_a_smile(open_head: HeadModel) -> None:
+def test_teeth_do_not_show_between_closed_lips_and_do_in_a_smile(open_head: HeadModel, posed) -> None:
     betas = torch.randn(8, open_head.n_shape, generator=torch.Generator().manual_seed(3))
     betas[0] = 0
     for yaw in (-50, -25, 0, 25, 50):
-        assert max(seen(open_head, posed(open_head, 0, betas=betas), yaw)) < 150
+        assert max(seen(open_head, posed(betas=betas), yaw)) < 150
     smile = {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "mouthUpperUpLeft": 0.5, "mouthUpperUpRight": 0.5}
-    assert min(seen(open_head, posed(open_head, 4, betas=betas, **smile))) > 1000
-    assert min(seen(open_head, posed(open_head, 18, betas=betas))) > 300
+    assert min(seen(open_head, posed(jaw=4, betas=betas, **smile))) > 1000
+    assert min(seen(open_head, posed(jaw=18, betas=betas))) > 300
 
 
-def test_upper_teeth_stay_with_the_skull_and_lower_ones_turn_with_the_jaw(open_head: HeadModel) -> None:
-    rest, opened = posed(open_head, 0)[0], posed(open_head, 20)[0]
+def test_upper_teeth_stay_with_the_skull_and_lower_ones_turn_with_the_jaw(
+    open_head: HeadModel, posed
+) -> None:
+    rest, opened = posed()[0], posed(jaw=20)[0]
     teeth = open_head.component == TEETH
     lower = teeth & (open_head.skin_weights[:, 2] == 1)
     upper = teeth & ~lower
@@ -97,8 +87,8 @@ def test_upper_teeth_stay_with_the_skull_and_lower_ones_turn_with_the_jaw(open_h
 
 
 @pytest.mark.parametrize("action", ["jawLeft", "jawRight", "jawForward"])
-def test_lower_teeth_go_where_the_chin_goes(open_head: HeadModel, action: str) -> None:
-    moved = (posed(open_head, 0, **{action: 1.0}) - posed(open_head, 0))[0]
+def test_lower_teeth_go_where_the_chin_goes(open_head: HeadModel, posed, action: str) -> None:
+    moved = (posed(**{action: 1.0}) - posed())[0]
     place = open_head.landmarks(open_head.v_template[None], "68")[0, 8]
     chin = moved[(open_head.v_template - place).norm(dim=1).argmin()]
     lower = (open_head.component == TEETH) & (open_head.skin_weights[:, 2] == 1)

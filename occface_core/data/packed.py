@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from jaxtyping import Float, Int, UInt8
 
 from occface_core.data.crop import CROP_SCALE, crop_image, square_from_box
@@ -206,7 +207,8 @@ def cached_pack(
 
     The key is made of names, landmarks, size, limit, and size and time of the files: other pictures of the
     same names are other packs, and one that was repaired is read. Identities and labels are not part of it:
-    they come from `photos` every time, so correcting one costs no decoding.
+    they come from `photos` every time, so correcting one costs no decoding. Processes that ask for a pack at
+    the same time make it once.
 
     Raises:
         ConfigError, DataError: as `pack`.
@@ -219,11 +221,14 @@ def cached_pack(
         digest.update(np.ascontiguousarray(record.points).tobytes())
         digest.update(f"{stamps[record.source]}:{record.offset}:{record.size}".encode())
     folder = cache / digest.hexdigest()[:16]
-    if (folder / "pack.json").is_file():
-        return _relabelled(load_pack(folder), photos)
-    save_pack(pack(photos, size=size, limit=limit, progress=progress), folder)
+    complete = folder / "pack.json"
+    if not complete.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):  # runs that start together: one packs, the others wait for it
+            if not complete.is_file():
+                save_pack(pack(photos, size=size, limit=limit, progress=progress), folder)
     # Read back: pixels in memory would stay there, and go to every worker process once more.
-    return load_pack(folder)
+    return _relabelled(load_pack(folder), photos)
 
 
 def _stamp(source: Path) -> str:

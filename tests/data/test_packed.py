@@ -2,8 +2,11 @@
 
 import pickle
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from occface_core.data.crop import CROP_SCALE
 from occface_core.data.landmarks import ibug68, landmark_box
 from occface_core.data.packed import (
     PACK_SCALE,
+    PackedPhotos,
     cached_pack,
     load_pack,
     pack,
@@ -159,6 +163,24 @@ def test_a_killed_pack_is_rebuilt_and_a_whole_one_is_reused(photo_folder: Path, 
     assert (folder / "images.npy").stat().st_mtime_ns == stamp
     cached_pack(photos, tmp_path, size=32, limit=4)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_runs_that_start_together_pack_once(
+    photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, started = load_photo_set(photo_folder), []
+
+    def slow_pack(*args: Any, **options: Any) -> PackedPhotos:
+        started.append(args)
+        time.sleep(0.3)  # the others ask meanwhile
+        return pack(*args, **options)
+
+    monkeypatch.setattr("occface_core.data.packed.pack", slow_pack)
+    with ThreadPoolExecutor(3) as pool:
+        packs = list(pool.map(lambda _: cached_pack(photos, tmp_path, size=32), range(3)))
+    assert len(started) == 1
+    for one in packs:
+        np.testing.assert_array_equal(one.images, pack(photos, size=32).images)
 
 
 def test_a_corrected_label_needs_no_new_pack(photo_folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ Because a batch depends on nothing but the seed and the step, a killed run resum
 would have seen next, whatever the number of workers.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from occface_core.data.crop import CROP_SCALE
 from occface_core.data.degrade import degrade
+from occface_core.data.draws import PhotoDraw
 from occface_core.data.packed import PACK_SCALE, PackedPhotos
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
@@ -27,6 +27,7 @@ class BatchConfig:
     """How a batch is drawn. Angles in degrees, shifts and scales relative to the crop's side.
 
     `person_share`: part of the batch that comes as two photos of one person each, where the photos tell.
+    `closed_eyes_share`: part of the batch whose eyes are all but closed, where there are such photos.
     """
 
     batch_size: int = 64
@@ -43,11 +44,12 @@ class BatchConfig:
     poor_share: float = 0.0
     duplicates: int = 1
     person_share: float = 0.0
+    closed_eyes_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
-        for name in ("clean_share", "second_share", "poor_share", "person_share"):
+        for name in ("clean_share", "second_share", "poor_share", "person_share", "closed_eyes_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
@@ -153,17 +155,6 @@ def colour_jitter(image: np.ndarray, rng: np.random.Generator, strength: float) 
     return np.clip(x, 0, 1)
 
 
-def number_people(identities: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Who is on which photo: (N,) numbers, and the rows of each number's photos.
-
-    A photo without an identity is taken for a person of its own.
-    """
-    names = [name or f"photo {row}" for row, name in enumerate(identities)]
-    _, person = np.unique(names, return_inverse=True)
-    order = np.argsort(person, kind="stable")
-    return person, np.split(order, np.flatnonzero(np.diff(person[order])) + 1)
-
-
 class TwinSampler:
     """Map-style dataset whose item i is the whole batch of step i.
 
@@ -193,41 +184,22 @@ class TwinSampler:
         self.packed, self.config, self.seed, self.augment = packed, config, seed, augment
         self.mirror, self.mean_points = mirror, mean_points
         self.photos_per_batch = config.batch_size // config.duplicates
-        self.person, self.albums = number_people(packed.identities)
-        self.with_several = np.array([p for p, album in enumerate(self.albums) if len(album) > 1])
+        self.draw = PhotoDraw(
+            packed.identities,
+            packed.points,
+            person_share=config.person_share,
+            closed_eyes_share=config.closed_eyes_share,
+            seed=seed,
+        )
 
     def __len__(self) -> int:
         return -(-len(self.packed) // self.photos_per_batch)
 
     def indices(self, step: int) -> np.ndarray:
-        """Rows of the pack in this step's batch: consecutive slices of a fresh permutation per epoch.
-
-        With `person_share` the batch begins with pairs of photos of one person. People are drawn, not
-        photos: the few whose album is thick would otherwise be all there is.
-        """
+        """Rows of the pack in this step's batch, see `PhotoDraw`; in order where nothing is augmented."""
         n, k = len(self.packed), self.photos_per_batch
-        if not self.augment:
-            return np.repeat(np.arange(step * k, min((step + 1) * k, n)), self.config.duplicates)
-        pairs = min(round(k * self.config.person_share / 2), k // 2) if len(self.with_several) else 0
-        alone = k - 2 * pairs
-        rows = self._shuffled(np.arange(n), step * alone, alone, stream=1)
-        if pairs:
-            people = self._shuffled(self.with_several, step * pairs, pairs, stream=5)
-            rng = np.random.default_rng([self.seed, 6, step])
-            couples = [rng.choice(self.albums[p], size=2, replace=False) for p in people]
-            rows = np.concatenate([*couples, rows])
+        rows = self.draw(step, k) if self.augment else np.arange(step * k, min((step + 1) * k, n))
         return np.repeat(rows, self.config.duplicates)
-
-    def _shuffled(self, pool: np.ndarray, start: int, count: int, *, stream: int) -> np.ndarray:
-        """`count` places from `start` on of the pool, shuffled anew each time it has been gone through."""
-        places = np.arange(start, start + count)
-        epochs = places // len(pool)
-        orders = {
-            e: np.random.default_rng([self.seed, stream, int(e)]).permutation(len(pool))
-            for e in np.unique(epochs)
-        }
-        chosen = [orders[e][p % len(pool)] for e, p in zip(epochs, places, strict=True)]
-        return pool[np.array(chosen, dtype=np.int64)]
 
     def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (S,S,3) in [0,1], landmarks (468,2), and (S,S) 1 where nothing covers the face."""
@@ -261,7 +233,7 @@ class TwinSampler:
         bare = torch.from_numpy(np.stack([c[2] for c in crops]))[:, None]
         outline = face_mask_from_points(points, self.config.size, self.config.size)
         face = outline * bare
-        family, person = ["clean"] * len(rows), torch.from_numpy(self.person[rows])
+        family, person = ["clean"] * len(rows), torch.from_numpy(self.draw.person[rows])
         index, zero = torch.from_numpy(rows), torch.zeros(len(rows))
         batch = TwinBatch(clean, clean, face, face, points, zero, family, index, person, outline=outline)
         return self._occluded(step, batch, outline, bare) if self.config.occlude else batch

@@ -42,6 +42,17 @@ def landmark_box(points: Float[np.ndarray, "... L 2"]) -> Float[np.ndarray, "...
     return np.concatenate([points.min(axis=-2), points.max(axis=-2)], axis=-1)
 
 
+def eye_opening(points: Float[np.ndarray, "... L 2"]) -> Float[np.ndarray, "..."]:
+    """How far the lids of both eyes are apart on average, as a share of the face's size (root of box area).
+
+    Args:
+        points: MediaPipe landmarks, at least 468, any unit.
+    """
+    upper, lower = (points[..., list(side), :] for side in zip(*EYE_PAIRS, strict=True))
+    extent = points[..., :468, :].max(axis=-2) - points[..., :468, :].min(axis=-2)
+    return np.linalg.norm(upper - lower, axis=-1).mean(axis=-1) / np.sqrt(extent.prod(axis=-1))
+
+
 def mirror_pairs(points: Float[np.ndarray, "L 3"]) -> Int[np.ndarray, "L"]:
     """For each landmark of a symmetric 3D template, the index of its mirror image across x = 0.
 

@@ -52,6 +52,7 @@ HELP = {
     "profile_share": "part of the photos turned out of their plane, for faces seen from the side",
     "clean_share": "part of the pictures a student sees uncovered",
     "person_share": "teacher: part of a batch's photos that comes as two photos of one person",
+    "closed_eyes_share": "part of a batch's photos whose eyes are all but closed, which are rare otherwise",
     "duplicates": "diamor: covers of each photo",
     "damior": "diamor: network to start from and agree with",
     "focus_cycle": "focus: steps of one cycle; its first quarter trains the segmenter",

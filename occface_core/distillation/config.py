@@ -44,6 +44,7 @@ class TrainConfig:
         loss_weights: factors on top of the recipe's own weights, "shape=0,posed=2"; 0 switches a term off.
         person_share: teacher: part of a batch's photos that comes as two photos of one person each, where
             the photos say who is who.
+        closed_eyes_share: part of a batch's photos whose eyes are all but closed, see data/draws.py.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
             estimates its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first quarter trains the segmenter.
@@ -106,6 +107,7 @@ class TrainConfig:
     profile_share: float = 0.0
     clean_share: float = 0.2
     person_share: float = 0.5
+    closed_eyes_share: float = 0.0
     duplicates: int = 4
     damior: str = ""
     focus_cycle: int = 120
@@ -135,7 +137,8 @@ class TrainConfig:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
         covers = ("clean_share", "second_share", "poor_share")
-        for name in ("synthetic_share", *covers, "profile_share", "person_share", "focus_start"):
+        photos = ("profile_share", "person_share", "closed_eyes_share")
+        for name in ("synthetic_share", *covers, *photos, "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         if not 0.0 <= self.warmup < 1.0:

@@ -63,6 +63,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
         second_share=config.second_share,
         poor_share=config.poor_share,
         person_share=config.person_share if recipe.pairs_people else 0.0,
+        closed_eyes_share=config.closed_eyes_share,
     )
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from occface_core.data.batches import number_people
+from occface_core.data.draws import number_people
 from occface_core.data.packed import PackedPhotos
 from occface_core.errors import DataError
 from occface_core.evaluation.metrics import MM, percentile_interval

@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write OUT/people.json and OUT/people.md."""
     from tqdm import tqdm
 
-    from occface_core.data.batches import number_people
+    from occface_core.data.draws import number_people
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
     from occface_core.evaluation.people import (

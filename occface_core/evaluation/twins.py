@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from occface_core.data.batches import TwinBatch, number_people, still_matrix, uncovered, warp
+from occface_core.data.batches import TwinBatch, still_matrix, uncovered, warp
 from occface_core.data.degrade import shrunk
+from occface_core.data.draws import number_people
 from occface_core.data.packed import PackedPhotos
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError

@@ -13,9 +13,9 @@ from occface_core.data.batches import (
     TwinSampler,
     colour_jitter,
     jitter_matrix,
-    number_people,
     warp,
 )
+from occface_core.data.draws import number_people
 from occface_core.data.landmarks import landmark_box, mirror_pairs
 from occface_core.data.packed import PackedPhotos, pack, points_box68
 from occface_core.data.photos import load_photo_set
@@ -60,6 +60,7 @@ def assert_equal(a: TwinBatch, b: TwinBatch) -> None:
         ({"batch_size": 6, "duplicates": 4}, "not a multiple of duplicates 4"),
         ({"duplicates": 0}, "duplicates 0"),
         ({"person_share": -0.1}, r"person_share -0\.1"),
+        ({"closed_eyes_share": 1.2}, r"closed_eyes_share 1\.2"),
         ({"person_share": 0.5, "duplicates": 2}, "several photos of a person or duplicates"),
     ],
 )
@@ -229,7 +230,7 @@ def test_pairs_show_one_person_twice_and_the_rest_goes_through_all_photos(
     for step in range(10):
         rows = sampler.indices(step)
         assert np.array_equal(rows, sampler.indices(step))
-        person = sampler[step].person if step == 0 else torch.from_numpy(sampler.person[rows])
+        person = sampler[step].person if step == 0 else torch.from_numpy(sampler.draw.person[rows])
         assert person[0] == person[1]
         assert person[2] == person[3]
         assert rows[0] != rows[1]
@@ -250,7 +251,7 @@ def test_batches_of_pairs_are_no_larger_than_asked_for(make, size: int) -> None:
 def test_without_names_there_are_no_pairs(packed: PackedPhotos, make) -> None:
     plain = make().indices(2)
     nameless = make(replace(SMALL, person_share=1.0))
-    nameless.with_several = np.array([], dtype=int)
+    nameless.draw.with_several = np.array([], dtype=int)
     assert np.array_equal(nameless.indices(2), plain)
     numbers, albums = number_people(["", "b", "", "b"])
     assert numbers[0] != numbers[2]

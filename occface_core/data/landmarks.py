@@ -48,7 +48,18 @@ def eye_opening(points: Float[np.ndarray, "... L 2"]) -> Float[np.ndarray, "..."
     Args:
         points: MediaPipe landmarks, at least 468, any unit.
     """
-    upper, lower = (points[..., list(side), :] for side in zip(*EYE_PAIRS, strict=True))
+    return _apart(points, EYE_PAIRS)
+
+
+def lip_opening(points: Float[np.ndarray, "... L 2"]) -> Float[np.ndarray, "..."]:
+    """How far the inner borders of the lips are apart on average; as `eye_opening`."""
+    return _apart(points, LIP_PAIRS)
+
+
+def _apart(
+    points: Float[np.ndarray, "... L 2"], pairs: tuple[tuple[int, int], ...]
+) -> Float[np.ndarray, "..."]:
+    upper, lower = (points[..., list(side), :] for side in zip(*pairs, strict=True))
     extent = points[..., :468, :].max(axis=-2) - points[..., :468, :].min(axis=-2)
     return np.linalg.norm(upper - lower, axis=-1).mean(axis=-1) / np.sqrt(extent.prod(axis=-1))
 

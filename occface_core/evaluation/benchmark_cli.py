@@ -25,6 +25,7 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "sigma": ("occface_core.evaluation.calibration_cli", "how often errors lie within the predicted sigma"),
     "segmentation": ("occface_core.pipeline.segmentation_cli", "visible-face masks against given ones"),
     "views": ("occface_core.evaluation.views_cli", "depth and shape of rendered faces from several sides"),
+    "openings": ("occface_core.evaluation.openings_cli", "how far eyes and mouths are open"),
     "profiles": ("occface_core.evaluation.profiles_cli", "photos turned until faces are seen from the side"),
     "people": ("occface_core.evaluation.people_cli", "agreement among several photos of one person"),
     "regions": ("occface_core.evaluation.region_cli", "errors of nose, mouth, forehead, cheek"),

@@ -19,6 +19,7 @@ from occface_core.data.profiling import FRONTAL, ProfiledFaces, profile, yaw_of
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
 from occface_core.evaluation.metrics import nme, segmentation_scores, shape_error_mm
+from occface_core.evaluation.openings import drawn_points
 from occface_core.evaluation.predictions import visible_face
 from occface_core.evaluation.robustness import Encoder
 from occface_core.geometry.transforms import axis_angle_to_matrix
@@ -26,7 +27,6 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput
 from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import estimate_depth
-from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 MEAN_HEAD = "mean head"
 Columns = dict[tuple[str, float], dict[str, Float[np.ndarray, " N"]]]
@@ -148,8 +148,7 @@ def _figures(
     out: EncoderOutput, head: HeadModel, made: ProfiledFaces, truth: Tensor, visible: Tensor
 ) -> dict[str, Tensor]:
     size, params = made.image.shape[-1], out.params
-    verts = head(params.betas, params.expression, params.pose).verts
-    points = to_pixels(weak_perspective(head.landmarks(verts, "468"), params.camera), size)[..., :2]
+    points = drawn_points(out, head, size)
     apart = (yaw_of(params.pose) - yaw_of(made.params.pose) + math.pi) % (2 * math.pi) - math.pi
     found = {
         "shape_mm": shape_error_mm(head.neutral(params.betas), truth, head.regions["face"]),

@@ -36,6 +36,7 @@ _TABLES: Mapping[str, tuple[str, str]] = {
         "Faces from the side",
         "Photos turned out of their plane to each yaw: shape mm / NME 468 % / mask IoU.",
     ),
+    "openings": ("Eyes and mouths", "How far they are open, % of the face's size, by the photo's landmarks."),
     "sigma": ("Uncertainty", "Share of errors below the predicted sigma; 0.68 is right."),
 }
 _FIGURES: tuple[tuple[str, str, Callable[[OcclusionRun], bytes | None], str], ...] = (

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="[LABEL=]RUN",
         help="folder that a benchmark wrote: "
-        "occlusion, now, landmarks, aflw, segmentation, regions, views, people, profiles or sigma",
+        "occlusion, now, landmarks, aflw, segmentation, regions, views, people, profiles, openings or sigma",
     )
     parser.add_argument(
         "--out",

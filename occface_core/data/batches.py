@@ -69,17 +69,18 @@ class TwinBatch:
 
     Attributes:
         clean, occluded: (B,3,S,S) RGB in [0,1].
-        face_mask: (B,1,S,S) 1 = face skin in the clean crop: inside the outline of the landmarks, less
-            what is known to lie under hair and the like. `visible`: what the occluder leaves of it.
+        outline: (B,1,S,S) 1 = inside the outline of the landmarks, the whole face.
+        face_mask: (B,1,S,S) 1 = face skin in the clean crop: the outline less what is known to lie under hair
+            and the like. `visible`: what the occluder leaves of it.
         points: (B,468,2) MediaPipe landmarks, crop pixels.
         coverage: (B,) share of the face hidden. `family`: name per image, "clean" where nothing was painted.
         index: (B,) row in the pack. person: (B,) number of the person, photos of one person share it.
         turned: (B,) photos turned out of their plane (data/profiling.py). fit: (B,236) their codes, else 0.
-        outline: (B,1,S,S) the whole face.
     """
 
     clean: Float[Tensor, "B 3 S S"]
     occluded: Float[Tensor, "B 3 S S"]
+    outline: Float[Tensor, "B 1 S S"]
     face_mask: Float[Tensor, "B 1 S S"]
     visible: Float[Tensor, "B 1 S S"]
     points: Float[Tensor, "B 468 2"]
@@ -89,7 +90,6 @@ class TwinBatch:
     person: Tensor
     turned: Bool[Tensor, "B"] | None = None
     fit: Float[Tensor, "B 236"] | None = None
-    outline: Float[Tensor, "B 1 S S"] | None = None
 
     def to(self, device: torch.device | str) -> "TwinBatch":
         """The same batch on `device`."""
@@ -235,23 +235,23 @@ class TwinSampler:
         face = outline * bare
         family, person = ["clean"] * len(rows), torch.from_numpy(self.draw.person[rows])
         index, zero = torch.from_numpy(rows), torch.zeros(len(rows))
-        batch = TwinBatch(clean, clean, face, face, points, zero, family, index, person, outline=outline)
-        return self._occluded(step, batch, outline, bare) if self.config.occlude else batch
+        batch = TwinBatch(clean, clean, outline, face, face, points, zero, family, index, person)
+        return self._occluded(step, batch, bare) if self.config.occlude else batch
 
-    def _occluded(self, step: int, batch: TwinBatch, outline: Tensor, bare: Tensor) -> TwinBatch:
+    def _occluded(self, step: int, batch: TwinBatch, bare: Tensor) -> TwinBatch:
         generator = torch.Generator().manual_seed(
             int(np.random.default_rng([self.seed, 3, step]).integers(2**62))
         )
         result = occlude(
             batch.clean,
-            outline,
+            batch.outline,
             points=estimate_depth(batch.points, mean_points=self.mean_points),
             family=self.config.family,
             coverage=self.config.coverage,
             second=self.config.second_share,
             generator=generator,
             other_images=batch.clean.flip(0),
-        ).sparing(batch.clean, outline, self.config.clean_share, generator)
+        ).sparing(batch.clean, batch.outline, self.config.clean_share, generator)
         rng = np.random.default_rng([self.seed, 7, step])
         return replace(
             batch,

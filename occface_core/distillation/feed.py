@@ -169,43 +169,45 @@ class Feed:
         """Cover an item's photos and renders on the device, where the settings ask for it."""
         if not self.covers:
             return supply
-        clean, face, points = self._faces(supply)
+        clean, outline, face, points = self._faces(supply)
         seed = int(np.random.default_rng([self.config.seed, 4, number]).integers(2**62))
         generator = torch.Generator().manual_seed(seed)
         result = occlude_batch(
             clean,
-            face,
+            outline,
             points=points,
             family=self.config.occluder_family,
             coverage=self.config.coverage,
             second=self.config.second_share,
             generator=generator,
             other_images=clean.flip(0),
-        ).sparing(clean, face, self.config.clean_share, generator)
+        ).sparing(clean, outline, self.config.clean_share, generator)
         seen = degrade(result.image, self.config.poor_share, np.random.default_rng(seed))
-        photo, count = supply.photo, 0
+        photo, count, visible = supply.photo, 0, face * (1 - result.occluder)
         if photo is not None:
             count = len(photo.clean)
             photo = replace(
                 photo,
                 occluded=seen[:count],
-                visible=result.mask[:count],
+                visible=visible[:count],
                 coverage=result.coverage[:count],
                 family=result.family[:count],
             )
-        covered = None if supply.rendered is None else (seen[count:], result.mask[count:])
+        covered = None if supply.rendered is None else (seen[count:], visible[count:])
         return Supply(photo, supply.rendered, covered)
 
-    def _faces(self, supply: Supply) -> tuple[Tensor, Tensor, Tensor]:
-        """Clean images, face masks and points with depth, photos first."""
+    def _faces(self, supply: Supply) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Clean images, whole faces, their skin and points with depth, photos first."""
         parts = []
         if supply.photo is not None:
             photo = supply.photo
-            parts.append((photo.clean, photo.face_mask, estimate_depths(photo.points, self.mean_points)))
+            points = estimate_depths(photo.points, self.mean_points)
+            parts.append((photo.clean, photo.outline, photo.face_mask, points))
         if supply.rendered is not None:
-            parts.append((supply.rendered.image, supply.rendered.mask, supply.rendered.points))
-        clean, face, points = (torch.cat(part) for part in zip(*parts, strict=True))
-        return clean, face, points
+            rendered = supply.rendered
+            parts.append((rendered.image, rendered.mask, rendered.mask, rendered.points))
+        clean, outline, face, points = (torch.cat(part) for part in zip(*parts, strict=True))
+        return clean, outline, face, points
 
     def twin(self, supply: Supply) -> Twin:
         """Everything the recipe sees in a step; images channels-last, as convolutions like them."""

@@ -58,8 +58,7 @@ class Profiles:
         with torch.no_grad(), self.autocast():
             params = self.teacher.parameters_of(photo.clean[rows])
         turns = draw_turns(params.pose[::alike], generator).repeat_interleave(alike, 0)
-        whole = photo.face_mask if photo.outline is None else photo.outline
-        masks = torch.cat([photo.face_mask[rows], whole[rows]], 1)
+        masks = torch.cat([photo.face_mask[rows], photo.outline[rows]], 1)
         made = profile(self.scene.head, photo.clean[rows], masks, photo.points[rows], params, turns)
         fits = made.misfit < MISFIT
         if not fits.any():
@@ -73,7 +72,7 @@ class Profiles:
             occluded=_with(photo.occluded, rows, made.image),
             face_mask=_with(photo.face_mask, rows, face),
             visible=_with(photo.visible, rows, face),
-            outline=_with(whole, rows, made.mask[:, 1:]),
+            outline=_with(photo.outline, rows, made.mask[:, 1:]),
             points=_with(photo.points, rows, made.points),
             coverage=photo.coverage.index_fill(0, rows, 0.0),
             turned=turned,

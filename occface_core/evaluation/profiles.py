@@ -98,7 +98,6 @@ def measure_profiles(
         params = reference(batch.clean).params
         truth, blank = (head.neutral(betas) for betas in (params.betas, torch.zeros_like(params.betas)))
         mean_head = {"shape_mm": shape_error_mm(blank, truth, head.regions["face"])}
-        assert batch.outline is not None  # samplers give it
         masks = torch.cat([batch.face_mask, batch.outline], 1)
         for yaw in settings.yaws:
             turn = turns_to(params.pose, yaw, batch.index)

@@ -30,7 +30,6 @@ from occface_core.evaluation.twins import views_of
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.occlusion.face_points import face_mask_from_points
 
 Encoder = Callable[[Tensor], EncoderOutput]
 OWN_COVER = 0.03  # share of the face; what a photo hides below it is too little to be found or missed
@@ -129,10 +128,9 @@ class RobustnessBenchmark:
             "coverage": batch.coverage.tolist(),
             "index": batch.index.tolist(),
         }
-        outline = face_mask_from_points(batch.points, *batch.face_mask.shape[-2:])
         if own_covers:
-            columns["own_cover"] = own_cover(batch, outline).tolist()
-        batch, outline = batch.to(self.device), outline.to(self.device)
+            columns["own_cover"] = own_cover(batch).tolist()
+        batch = batch.to(self.device)
         views = list(views_of(batch))
         answers = self._ask(batch, views)
         target = answers[self.reference]["clean"]
@@ -141,7 +139,7 @@ class RobustnessBenchmark:
             told = answers[name]
             for view in ("clean", "occluded"):
                 figures = self._against(told[view], target, batch, model)
-                figures |= _mask_scores(told[view], batch, view, outline, own_covers=own_covers)
+                figures |= _mask_scores(told[view], batch, view, own_covers=own_covers)
                 if view == "occluded":
                     figures |= _drift(told, batch.points, model.region)
                 _store(columns, f"{name}/{view}", figures, told[view].valid)
@@ -229,23 +227,23 @@ def _consistency(told: Mapping[str, Prediction], views: Sequence[str], region: T
 
 
 def _mask_scores(
-    got: Prediction, batch: TwinBatch, view: str, outline: Tensor, *, own_covers: bool
+    got: Prediction, batch: TwinBatch, view: str, *, own_covers: bool
 ) -> dict[str, Tensor]:
     if got.mask is None:
         return {}
     truth = batch.face_mask if view == "clean" else batch.visible
     # Inside the outline, and not only where the photo itself leaves skin bare: hair taken for skin counts.
-    scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, outline[:, 0] > 0.5)
+    scores = segmentation_scores(got.mask, truth[:, 0] > 0.5, batch.outline[:, 0] > 0.5)
     if own_covers and view == "clean":
-        own = (outline > 0.5) & (batch.face_mask <= 0.5)
+        own = (batch.outline > 0.5) & (batch.face_mask <= 0.5)
         found = (own[:, 0] & ~got.mask).flatten(1).sum(1) / own.flatten(1).sum(1).clamp(min=1)
-        scores["own_found"] = torch.where(own_cover(batch, outline) >= OWN_COVER, found, torch.nan)
+        scores["own_found"] = torch.where(own_cover(batch) >= OWN_COVER, found, torch.nan)
     return {f"mask_{name}": value for name, value in scores.items()}
 
 
-def own_cover(batch: TwinBatch, outline: Tensor) -> Tensor:
-    """(B,) share of the landmarks' outline (B,1,S,S) that something in the photo itself is known to hide."""
-    return 1 - batch.face_mask.flatten(1).sum(1) / outline.flatten(1).sum(1).clamp(min=1)
+def own_cover(batch: TwinBatch) -> Tensor:
+    """(B,) share of the landmarks' outline that something in the photo itself is known to hide."""
+    return 1 - batch.face_mask.flatten(1).sum(1) / batch.outline.flatten(1).sum(1).clamp(min=1)
 
 
 def _store(columns: dict[str, list], key: str, figures: Mapping[str, Tensor], valid: Tensor) -> None:

@@ -165,6 +165,7 @@ class EvaluationTwins:
         return ViewBatch(
             clean=clean,
             occluded=pictures[0],
+            outline=outline,
             face_mask=outline * bare,
             visible=torch.cat([one.mask for one in twin]) * bare,
             points=points,

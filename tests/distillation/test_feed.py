@@ -1,7 +1,9 @@
 """What a step is fed with: the same from worker processes as without, other batches for every process."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -109,6 +111,29 @@ def test_the_device_covers_photos_and_renders(on_device: TrainConfig, scene: Sce
         assert same == (photo.clean == photo.occluded).flatten(1).all(1).tolist()
         twin = made.twin(supply)
         assert torch.equal(twin.occluded, torch.cat([photo.occluded, supply.covered[0]]))
+
+
+def test_covers_go_over_the_whole_face_and_hair_of_the_photo_is_never_visible_skin(
+    on_device: TrainConfig, scene: Scene
+) -> None:
+    packed = pack(load_photo_set(on_device.photos), size=96)
+    bits = np.zeros((len(packed), 96, 96), np.uint8)
+    bits[:, :48] = 1  # the upper half of every photo
+    packed = replace(packed, hidden=np.packbits(bits, axis=2))
+    config = on_device.replace(coverage=(0.3, 0.5), clean_share=0.0, synthetic_share=0.0)
+    sampler = make_sampler(config, scene, packed)
+    photo = next(Feed(config, scene, sampler, occludes=True).supplies(0)).photo
+    assert photo is not None
+    inside, skin, visible = (x[:, 0] > 0.5 for x in (photo.outline, photo.face_mask, photo.visible))
+    assert (skin & ~inside).sum() == 0
+    assert (visible & ~skin).sum() == 0
+    assert (visible.sum((1, 2)) < skin.sum((1, 2))).any()
+    changed = (photo.clean != photo.occluded).any(1)
+    assert (changed & inside & ~skin).sum() > 0  # hair is covered like skin
+    # Coverage is a share of the whole face, as of painted covers; shadows change pixels beside them.
+    share = (changed & inside).sum((1, 2)) / inside.sum((1, 2))
+    assert (photo.coverage <= share + 0.02).all()
+    assert (photo.coverage > 0.2).any()
 
 
 def test_covering_on_the_device_is_the_same_wherever_a_run_starts(

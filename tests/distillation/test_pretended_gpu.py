@@ -91,7 +91,7 @@ def test_losses_stay_on_one_device(open_head, small_albedo, name: str) -> None:
         recipe.scene = pretend_attributes(scene)
         images, masks = (4, 3, SIZE, SIZE), (4, 1, SIZE, SIZE)
         truth = FaceParameters.from_code(empty(2, 236))
-        pixels = [empty(*images), empty(*images), empty(*masks), empty(*masks)]
+        pixels = [empty(*images), empty(*images), *(empty(*masks) for _ in range(3))]
         person = torch.zeros(2, dtype=torch.long, device="cuda")
         turned = torch.zeros(2, dtype=torch.bool, device="cuda")
         twin = Twin(*pixels, empty(4, 468, 2), 2, truth, person, turned, empty(2, 236))

@@ -29,6 +29,7 @@ def twin(scene: Scene) -> Twin:
         drawn.image,
         drawn.mask,
         drawn.mask,
+        drawn.mask,
         drawn.points[..., :2],
         torch.zeros(2),
         ["clean", "clean"],

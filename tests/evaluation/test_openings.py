@@ -53,7 +53,8 @@ class Twins:
         index = torch.arange(len(points))
         covered = torch.ones_like(image)
         family = ["noise"] * len(points)
-        return TwinBatch(image, covered, one, one, points, torch.zeros(len(points)), family, index, index)
+        zero = torch.zeros(len(points))
+        return TwinBatch(image, covered, one, one, one, points, zero, family, index, index)
 
 
 def test_closed_eyes_and_open_mouths_are_told(open_head: HeadModel) -> None:

@@ -52,15 +52,16 @@ class Twin:
     """One training batch, photos and renders together (photos first), as the student sees it.
 
     Attributes:
-        clean, occluded: (B,3,S,S). visible: (B,1,S,S) face skin left visible; face: before occlusion.
+        clean, occluded: (B,3,S,S). outline: (B,1,S,S) the whole face, with what hides it in the photo itself.
+        face: (B,1,S,S) its skin before occlusion. visible: (B,1,S,S) what occlusion leaves of that.
         points: (B,468,2) landmarks in [-1,1]. truth: exact parameters of the last `count - photos` images.
         photos: how many leading images are photographs. person: (photos,) who is on them, as numbers.
         turned: (photos,) which photographs were turned out of their plane; fit: (photos,236) their codes.
-        outline: (B,1,S,S) the face whole, before occlusion and with what hides it in the photo itself.
     """
 
     clean: Tensor
     occluded: Tensor
+    outline: Tensor
     face: Tensor
     visible: Tensor
     points: Tensor
@@ -69,7 +70,6 @@ class Twin:
     person: Tensor | None = None
     turned: Tensor | None = None
     fit: Tensor | None = None
-    outline: Tensor | None = None
 
     def with_fits(self, params: FaceParameters) -> FaceParameters:
         """Parameters of the clean images in which turned photos have those they were turned with.
@@ -93,16 +93,17 @@ def join(
     """Put photos and renders into one batch; `synthetic_twin` is (occluded image, visible mask)."""
     parts: list[tuple[Tensor, ...]] = []
     if photo is not None:
-        outline = photo.face_mask if photo.outline is None else photo.outline
-        parts.append((photo.clean, photo.occluded, photo.face_mask, photo.visible, photo.points, outline))
+        masks = photo.outline, photo.face_mask, photo.visible
+        parts.append((photo.clean, photo.occluded, *masks, photo.points))
     if synthetic is not None:
         image, mask = synthetic_twin if synthetic_twin is not None else (synthetic.image, synthetic.mask)
         points = synthetic.points[..., :2]
-        parts.append((synthetic.image, image, synthetic.mask, mask, points, synthetic.mask))
-    clean, occluded, face, visible, points, outline = (torch.cat(p) for p in zip(*parts, strict=True))
+        parts.append((synthetic.image, image, synthetic.mask, synthetic.mask, mask, points))
+    clean, occluded, outline, face, visible, points = (torch.cat(p) for p in zip(*parts, strict=True))
     return Twin(
         clean,
         occluded,
+        outline,
         face,
         visible,
         points * (2.0 / size) - 1.0,
@@ -111,7 +112,6 @@ def join(
         None if photo is None else photo.person,
         None if photo is None else photo.turned,
         None if photo is None else photo.fit,
-        outline,
     )
 
 
@@ -181,7 +181,7 @@ def mask_bce(logits: Tensor, visible: Tensor, twin: Twin) -> Tensor:
     """
     size = logits.shape[-2:]
     width = max(1, round(RIM * visible.shape[-1]))
-    asked = (~rim_of(twin.face if twin.outline is None else twin.outline, width)).to(logits.dtype)
+    asked = (~rim_of(twin.outline, width)).to(logits.dtype)
     target, weight = (F.interpolate(x, size=size, mode="area") for x in (visible, asked))
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     return (loss * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))

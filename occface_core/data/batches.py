@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occface_core.data.crop import CROP_SCALE
-from occface_core.data.degrade import degrade
+from occface_core.data.degrade import as_shown
 from occface_core.data.draws import PhotoDraw
 from occface_core.data.packed import PACK_SCALE, PackedPhotos
 from occface_core.data.ranges import check_share_range
@@ -42,6 +42,7 @@ class BatchConfig:
     coverage: tuple[float, float] = (0.1, 0.6)
     second_share: float = 0.0
     poor_share: float = 0.0
+    harsh_share: float = 0.0
     duplicates: int = 1
     person_share: float = 0.0
     closed_eyes_share: float = 0.0
@@ -49,7 +50,8 @@ class BatchConfig:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
-        for name in ("clean_share", "second_share", "poor_share", "person_share", "closed_eyes_share"):
+        shown = ("clean_share", "second_share", "poor_share", "harsh_share")
+        for name in (*shown, "person_share", "closed_eyes_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
@@ -252,10 +254,10 @@ class TwinSampler:
             generator=generator,
             other_images=batch.clean.flip(0),
         ).sparing(batch.clean, batch.outline, self.config.clean_share, generator)
-        rng = np.random.default_rng([self.seed, 7, step])
+        shares = {k: getattr(self.config, k) for k in ("poor_share", "harsh_share")}
         return replace(
             batch,
-            occluded=degrade(result.image, self.config.poor_share, rng),
+            occluded=as_shown(result.image, seed=[self.seed, 7, step], **shares),
             visible=result.mask * bare,
             coverage=result.coverage,
             family=result.family,

@@ -1,13 +1,29 @@
 """Poor pictures: what small faces, cheap cameras and bad light leave of a crop."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from occface_core.data.harsh import harsh
+
 SMALLEST, LARGEST = 0.16, 0.6  # of the crop's side, pixels that are left; 18 of 112 is a face of ten pixels
 _NOISE = 0.05  # at most
+
+
+def as_shown(
+    images: Float[Tensor, "B 3 S S"], *, poor_share: float, harsh_share: float, seed: Sequence[int]
+) -> Float[Tensor, "B 3 S S"]:
+    """What a student is shown of covered pictures: part of them in harsh light, part of them poor.
+
+    Args:
+        images: (B,3,S,S) RGB in [0,1], on any device. seed: same numbers, same pixels.
+    """
+    lit = harsh(images, harsh_share, np.random.default_rng([*seed, 1]))
+    return degrade(lit, poor_share, np.random.default_rng(seed))
 
 
 def degrade(

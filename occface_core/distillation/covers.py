@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from occface_core.data.degrade import degrade
+from occface_core.data.degrade import as_shown
 from occface_core.distillation.config import TrainConfig
 from occface_core.occlusion.api import occlude
 from occface_core.occlusion.types import Occlusion
@@ -15,7 +14,7 @@ from occface_core.occlusion.types import Occlusion
 def cover(
     config: TrainConfig, clean: Tensor, face: Tensor, points: Tensor, generator: torch.Generator
 ) -> Occlusion:
-    """Covers, second objects and poor pictures; some stay clean, as among photos.
+    """Covers, second objects, harsh and poor pictures; some stay clean, as among photos.
 
     Args:
         clean: (B,3,S,S). face: (B,1,S,S) the faces whole. points: (B,468,3) landmarks with depth, pixels.
@@ -31,4 +30,9 @@ def cover(
         other_images=clean.flip(0),
     ).sparing(clean, face, config.clean_share, generator)
     seed = int(torch.randint(2**62, (), generator=generator))
-    return replace(result, image=degrade(result.image, config.poor_share, np.random.default_rng(seed)))
+    return replace(
+        result,
+        image=as_shown(
+            result.image, poor_share=config.poor_share, harsh_share=config.harsh_share, seed=[seed]
+        ),
+    )

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from occface_core.data.batches import TwinBatch, TwinSampler
-from occface_core.data.degrade import degrade
+from occface_core.data.degrade import as_shown
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
 from occface_core.distillation.covers import cover
@@ -182,7 +182,8 @@ class Feed:
             generator=generator,
             other_images=clean.flip(0),
         ).sparing(clean, outline, self.config.clean_share, generator)
-        seen = degrade(result.image, self.config.poor_share, np.random.default_rng(seed))
+        shares = {k: getattr(self.config, k) for k in ("poor_share", "harsh_share")}
+        seen = as_shown(result.image, seed=[seed], **shares)
         photo, count, visible = supply.photo, 0, face * (1 - result.occluder)
         if photo is not None:
             count = len(photo.clean)

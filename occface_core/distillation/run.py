@@ -62,6 +62,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
         duplicates=config.alike,
         second_share=config.second_share,
         poor_share=config.poor_share,
+        harsh_share=config.harsh_share,
         person_share=config.person_share if recipe.pairs_people else 0.0,
         closed_eyes_share=config.closed_eyes_share,
     )

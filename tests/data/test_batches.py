@@ -61,6 +61,7 @@ def assert_equal(a: TwinBatch, b: TwinBatch) -> None:
         ({"duplicates": 0}, "duplicates 0"),
         ({"person_share": -0.1}, r"person_share -0\.1"),
         ({"closed_eyes_share": 1.2}, r"closed_eyes_share 1\.2"),
+        ({"harsh_share": -1.0}, r"harsh_share -1\.0"),
         ({"person_share": 0.5, "duplicates": 2}, "several photos of a person or duplicates"),
     ],
 )

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="leave covered pictures N pixels across, as of faces far away (default: all)",
     )
+    add("--harsh", action="store_true", help="covered pictures with hard shadows, blown out or retouched")
     add(
         "--duplicates",
         type=int,
@@ -193,6 +194,7 @@ def _twins(
         args.seed,
         args.second,
         args.pixels,
+        args.harsh,
     )
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]

@@ -17,6 +17,7 @@ from torch import Tensor
 from occface_core.data.batches import TwinBatch, still_matrix, uncovered, warp
 from occface_core.data.degrade import shrunk
 from occface_core.data.draws import number_people
+from occface_core.data.harsh import harsh
 from occface_core.data.packed import PackedPhotos
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
@@ -39,6 +40,7 @@ class TwinSettings:
         seed: of the covers.
         second: share of the covers with a second object on top.
         pixels: pixels across that are left of covered pictures, as of a face far away; 0: all of them.
+        harsh: covered pictures in harsh light or retouched, each in its own way.
     """
 
     size: int = 112
@@ -48,6 +50,7 @@ class TwinSettings:
     seed: int = 0
     second: float = 0.0
     pixels: int = 0
+    harsh: bool = False
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
@@ -134,7 +137,10 @@ class EvaluationTwins:
     @property
     def identifier(self) -> str:
         """Names these very twins: photos, landmarks, settings and the version of the recipe."""
-        digest = hashlib.sha256(json.dumps([VERSION, asdict(self.settings), self.packed.names]).encode())
+        settings = asdict(self.settings)
+        if not settings["harsh"]:  # came later: twins without it are what they were
+            del settings["harsh"]
+        digest = hashlib.sha256(json.dumps([VERSION, settings, self.packed.names]).encode())
         digest.update(np.ascontiguousarray(self.packed.points[:, :468]).tobytes())
         return digest.hexdigest()[:16]
 
@@ -198,9 +204,12 @@ class EvaluationTwins:
             other_images=other,
             second=self.settings.second,
         )
-        if not self.settings.pixels:
-            return made
-        return replace(made, image=shrunk(made.image, self.settings.pixels, 0.0, generator))
+        image = made.image
+        if self.settings.harsh:
+            image = harsh(image, 1.0, np.random.default_rng([self.settings.seed, 10, row, number]))
+        if self.settings.pixels:
+            image = shrunk(image, self.settings.pixels, 0.0, generator)
+        return replace(made, image=image)
 
 
 def _whole(image: Tensor) -> Tensor:

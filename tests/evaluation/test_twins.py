@@ -99,6 +99,12 @@ def test_second_objects_and_few_pixels_touch_covered_pictures_alone(make_twins) 
     assert all("+" in name for name in two.family)
     assert bool((two.coverage > one.coverage).all())
     assert torch.equal(one.visible, few.visible)
+    hard, same = make_twins(4, harsh=True), make_twins(2, harsh=True)
+    assert hard.identifier == same.identifier != plain.identifier
+    assert torch.equal(one.clean, hard[0].clean)
+    assert torch.equal(one.visible, hard[0].visible)
+    assert bool(((hard[0].occluded - one.occluded).abs().mean((1, 2, 3)) > 0.01).all())
+    assert torch.equal(hard[0].occluded[2:], same[1].occluded)
     step = lambda images: (images[..., 1:] - images[..., :-1]).abs().mean()  # noqa: E731
     assert float(step(few.occluded)) < 0.6 * float(step(one.occluded))
 

@@ -6,11 +6,9 @@ from demo.environment import prepare
 def main() -> None:
     """Serve the app until it is stopped."""
     prepare()
-    # Only now: Gradio reads its environment when it is imported.
-    from demo.interface import create_app
-    from demo.serving import serve
+    from demo.serving import start  # only now: Gradio reads its environment when it is imported
 
-    serve(create_app())
+    start()
 
 
 if __name__ == "__main__":

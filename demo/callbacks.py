@@ -4,6 +4,7 @@ import functools
 import html
 import json
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ BEING_COVERED = "The photo is still being covered. Please try again in a moment.
 NO_PAINT = "Nothing is painted yet. Draw over the face with the brush, or use the tab with objects."
 MOST_PHOTOS = 8  # of the same person, beside the one that is covered
 FILE_TYPES = ("obj", "ply", "glb")
+READY_FAMILY = "medical_mask"  # an object that is drawn, so that what draws is compiled
 _RESTING = [0.0] * (1 + len(heads.ACTIONS))  # the sliders, when the head makes no face
 
 
@@ -70,6 +72,7 @@ class Callbacks:
         self.engine = engine
         self.exports = Exports()
         self._make_examples = make_examples or _open_head_renders
+        self._warming = threading.Lock()
 
     @functools.cached_property
     def examples(self) -> list[Example]:
@@ -187,8 +190,25 @@ class Callbacks:
         """Load the student and compile the renderer while the first visitor still looks at the page."""
         if photo is None or covered is None or covered.photo is not photo or self.engine.is_warm:
             return
-        comparison = self.engine.compare(photo, covered)
-        heads.overlay(covered.pixels, comparison.student, self.engine.head)
+        if not self._warming.acquire(blocking=False):
+            return  # `get_ready` is at it, and both at once take twice as long
+        try:
+            self._results(self.engine.compare(photo, covered), covered)
+        finally:
+            self._warming.release()
+
+    def get_ready(self) -> None:
+        """What the first visitor would wait for, done when the app starts: examples, models, one face.
+
+        Problems are logged and left for the page to tell.
+        """
+        with self._warming:
+            try:
+                photo = self.engine.open_photo(self.examples[0].pixels)
+                covered = self.engine.cover(photo, READY_FAMILY, 0.3, 0)
+                self._results(self.engine.compare(photo, covered), covered)
+            except Exception:
+                log.exception("the app could not get ready")
 
     @readable
     def animate(self, comparison: Comparison | None, jaw: float, *strengths: float) -> Any:

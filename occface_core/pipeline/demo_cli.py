@@ -28,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
                 "requirements.txt`"
             )
     import_module("demo.environment").prepare()
-    app = import_module("demo.interface").create_app()
-    import_module("demo.serving").serve(app, server_name=args.host, server_port=args.port)
+    import_module("demo.serving").start(server_name=args.host, server_port=args.port)
     return 0
 
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from demo import heads
 from demo.callbacks import Callbacks, paint_layers
-from demo.engine import NOTHING, WORKING_SIDE, Engine, Photo, fit_working_size
-from demo.examples import astronaut
+from demo.engine import NOTHING, WORKING_SIDE, Comparison, Covered, Engine, Photo, fit_working_size
+from demo.examples import Example, astronaut
 from demo.interface import create_app, family_choices, file_path
 from occface_core.errors import AssetError
 from occface_core.geometry.mesh_io import load_mesh
@@ -44,7 +44,7 @@ def test_the_entry_point_only_builds_and_silences_analytics_first(monkeypatch: p
     runpy.run_path(str(REPOSITORY / "app.py"), run_name="imported")
     source = (REPOSITORY / "app.py").read_text(encoding="utf-8")
     # That Gradio is imported after it: tests/demo/test_serving.py.
-    assert source.index("    prepare()") < source.index("from demo.interface")
+    assert source.index("    prepare()") < source.index("from demo.serving")
     assert len(source.splitlines()) < 20
     assert not list((REPOSITORY / "demo").glob("*.pyi"))
 
@@ -276,6 +276,45 @@ def test_warming_up_loads_every_model_once(
     callbacks.warm_up(photo, engine.cover(photo, "blur", 0.3, 0))
     assert engine.is_warm
     assert notices == []
+
+
+def test_a_new_app_gets_ready_by_itself_and_never_twice_at_once(
+    engine_finding: Callable[..., Engine],
+    face_box: np.ndarray,
+    portrait: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = engine_finding(face_box)
+    callbacks = Callbacks(engine, lambda _: [])
+    monkeypatch.setattr("demo.callbacks.astronaut", lambda: Example("portrait", portrait))
+    compared, running = [], threading.Lock()
+    compare = engine.compare
+
+    def counting(photo: Photo, covered: Covered) -> Comparison:
+        assert running.acquire(blocking=False)
+        compared.append(covered.coverage)
+        visitor = engine.cover(photo, "blur", 0.3, 0)
+        callbacks.warm_up(photo, visitor)  # a page that is opened meanwhile
+        result = compare(photo, covered)
+        running.release()
+        return result
+
+    monkeypatch.setattr(engine, "compare", counting)
+    callbacks.get_ready()
+    assert engine.is_warm
+    assert len(compared) == 1
+    assert compared[0] > 0.1
+    assert caplog.text == ""
+
+
+def test_an_app_that_cannot_get_ready_still_starts(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(name: str) -> None:
+        raise AssetError(f"{name}.safetensors is missing")
+
+    Callbacks(Engine(broken), lambda _: []).get_ready()  # type: ignore[arg-type]
+    assert "could not get ready" in caplog.text
+    assert "teacher.safetensors is missing" in caplog.text
 
 
 def test_guessed_skin_takes_the_light_of_the_seen_skin() -> None:

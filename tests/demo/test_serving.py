@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import gradio as gr
@@ -30,6 +31,28 @@ def test_termination_lets_the_app_delete_its_files(monkeypatch: pytest.MonkeyPat
             serve(gr.Blocks(), server_port=7900)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_getting_ready_holds_up_neither_the_page_nor_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    started, served = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        started.set()
+        threading.Event().wait()  # for ever
+
+    def launch(*_: object, **__: object) -> None:
+        assert started.wait(5)
+        served.set()
+
+    monkeypatch.setattr(gr.Blocks, "launch", launch)
+    try:
+        serve(gr.Blocks(), get_ready=slow)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert served.is_set()
+    (thread,) = (one for one in threading.enumerate() if one.name == "get ready")
+    assert thread.daemon
 
 
 def test_a_port_in_use_is_a_sentence() -> None:

@@ -188,27 +188,28 @@ class Callbacks:
     @readable
     def warm_up(self, photo: Photo | None, covered: Covered | None) -> None:
         """Load the student and compile the renderer while the first visitor still looks at the page."""
-        if photo is None or covered is None or covered.photo is not photo or self.engine.is_warm:
-            return
-        if not self._warming.acquire(blocking=False):
-            return  # `get_ready` is at it, and both at once take twice as long
-        try:
-            self._results(self.engine.compare(photo, covered), covered)
-        finally:
-            self._warming.release()
+        if photo is not None and covered is not None and covered.photo is photo:
+            self._warm(photo, covered)
 
     def get_ready(self) -> None:
         """What the first visitor would wait for, done when the app starts: examples, models, one face.
 
         Problems are logged and left for the page to tell.
         """
-        with self._warming:
-            try:
-                photo = self.engine.open_photo(self.examples[0].pixels)
-                covered = self.engine.cover(photo, READY_FAMILY, 0.3, 0)
-                self._results(self.engine.compare(photo, covered), covered)
-            except Exception:
-                log.exception("the app could not get ready")
+        try:
+            photo = self.engine.open_photo(self.examples[0].pixels)
+            self._warm(photo, self.engine.cover(photo, READY_FAMILY, 0.3, 0))
+        except Exception:
+            log.exception("the app could not get ready")
+
+    def _warm(self, photo: Photo, covered: Covered) -> None:
+        # A page and the start of the app may want it at once, and two take twice as long.
+        if self.engine.is_warm or not self._warming.acquire(blocking=False):
+            return
+        try:
+            self._results(self.engine.compare(photo, covered), covered)
+        finally:
+            self._warming.release()
 
     @readable
     def animate(self, comparison: Comparison | None, jaw: float, *strengths: float) -> Any:

@@ -254,10 +254,14 @@ class TwinSampler:
             generator=generator,
             other_images=batch.clean.flip(0),
         ).sparing(batch.clean, batch.outline, self.config.clean_share, generator)
-        shares = {k: getattr(self.config, k) for k in ("poor_share", "harsh_share")}
         return replace(
             batch,
-            occluded=as_shown(result.image, seed=[self.seed, 7, step], **shares),
+            occluded=as_shown(
+                result.image,
+                poor_share=self.config.poor_share,
+                harsh_share=self.config.harsh_share,
+                seed=[self.seed, 7, step],
+            ),
             visible=result.mask * bare,
             coverage=result.coverage,
             family=result.family,

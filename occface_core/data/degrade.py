@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.harsh import harsh
+from occface_core.data.pixels import changed
 
 SMALLEST, LARGEST = 0.16, 0.6  # of the crop's side, pixels that are left; 18 of 112 is a face of ten pixels
 _NOISE = 0.05  # at most
@@ -41,16 +42,13 @@ def degrade(
     """
     batch, _, height, width = images.shape
     chances, logs, levels = rng.random(batch), rng.random(batch), rng.random(batch)
-    seed = int(rng.integers(2**62))
-    chosen = np.flatnonzero(chances < share)
-    if not len(chosen):
-        return images
-    out = images.clone()
-    generator = torch.Generator().manual_seed(seed)
-    for row in chosen:
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+
+    def poor(picture: Tensor, row: int) -> Tensor:
         side = round(max(height, width) * SMALLEST * (LARGEST / SMALLEST) ** logs[row])
-        out[row] = shrunk(images[row : row + 1], side, _NOISE * levels[row] ** 2, generator)[0]
-    return out
+        return shrunk(picture, side, _NOISE * levels[row] ** 2, generator)
+
+    return changed(images, chances < share, poor)
 
 
 def shrunk(

@@ -51,7 +51,9 @@ class PhotoDraw:
         self.person_share, self.closed_eyes_share, self.seed = person_share, closed_eyes_share, seed
         self.person, self.albums = number_people(identities)
         self.with_several = np.array([p for p, album in enumerate(self.albums) if len(album) > 1], dtype=int)
-        self.closed = np.flatnonzero(eye_opening(points) < CLOSED_EYES)
+        self.closed = np.empty(0, dtype=int)
+        if closed_eyes_share:
+            self.closed = np.flatnonzero(eye_opening(points) < CLOSED_EYES)
 
     def __call__(self, step: int, count: int) -> Int[np.ndarray, "{count}"]:
         """Rows of the `count` photos of a step."""

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from occface_core.data.pixels import changed
+
 Picture = Float[Tensor, "B 3 S S"]
 
 
@@ -25,13 +27,7 @@ def harsh(images: Picture, share: float, rng: np.random.Generator) -> Picture:
     """
     chances = rng.random(len(images))
     looks = [_Look.draw(rng) for _ in range(len(images))]
-    chosen = np.flatnonzero(chances < share)
-    if not len(chosen):
-        return images
-    out = images.clone()
-    for row in chosen:
-        out[row] = looks[row](images[row : row + 1])[0]
-    return out
+    return changed(images, chances < share, lambda picture, row: looks[row](picture))
 
 
 class _Look:

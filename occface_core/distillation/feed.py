@@ -182,8 +182,8 @@ class Feed:
             generator=generator,
             other_images=clean.flip(0),
         ).sparing(clean, outline, self.config.clean_share, generator)
-        shares = {k: getattr(self.config, k) for k in ("poor_share", "harsh_share")}
-        seen = as_shown(result.image, seed=[seed], **shares)
+        poor, lit = self.config.poor_share, self.config.harsh_share
+        seen = as_shown(result.image, poor_share=poor, harsh_share=lit, seed=[seed])
         photo, count, visible = supply.photo, 0, face * (1 - result.occluder)
         if photo is not None:
             count = len(photo.clean)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from occface_core.errors import ConfigError
-from occface_core.evaluation.cover_options import add_coverage
+from occface_core.evaluation.cover_options import add_coverage, make_twins
 
 if TYPE_CHECKING:  # heavy; imported only when the benchmark runs
     from torch import Tensor
@@ -75,7 +75,6 @@ def _measured(args: argparse.Namespace, student: "FaceEncoder") -> "list[tuple[T
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
     from occface_core.evaluation.calibration import region_errors
-    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
     from occface_core.morphable.head_model import HeadModel
     from occface_core.networks.checkpoints import load_encoder
     from occface_core.networks.mirrored import look_twice
@@ -85,12 +84,10 @@ def _measured(args: argparse.Namespace, student: "FaceEncoder") -> "list[tuple[T
         raise ConfigError(f"{args.images}: {len(packed)} photos cannot be cut into two halves")
     head, teacher = HeadModel.load(), load_encoder(args.teacher, head="open")
     both = look_twice({"student": student})["student"]  # as `reconstruct` does
-    settings = TwinSettings(student.config.input_size, args.family, tuple(args.coverage), seed=args.seed)
-    mean_points = head.landmarks(head.v_template[None], "468")[0]
     result = []
     for first in (0, 1):
         half = packed.rows(np.arange(first, len(packed), 2))
-        twins = EvaluationTwins(half, settings, mean_points=mean_points, batch_size=args.batch_size)
+        twins = make_twins(args, half, head, student.config.input_size)
         result.append(region_errors(both, teacher, head, twins, progress=lambda s: tqdm(s, unit="batch")))
     return result
 

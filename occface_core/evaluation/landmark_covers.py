@@ -13,12 +13,12 @@ from torch import Tensor
 
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
+from occface_core.evaluation.predictions import drawn_points
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.encoder import FaceEncoder
 from occface_core.occlusion.api import occlude
 from occface_core.occlusion.face_points import face_mask_from_points
 from occface_core.occlusion.request import resolve_family
-from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class LandmarkCovers:
         size = crops.shape[-1]
         params = self.locator(crops).params
         verts = self.head(params.betas, params.expression, params.pose).verts
-        points = to_pixels(weak_perspective(self.head.landmarks(verts, "468"), params.camera), size)
+        points = drawn_points(self.head, verts, params, size)
         face = face_mask_from_points(points[..., :2], size, size)
         covered, hidden = [], []
         for i, place in enumerate(places):

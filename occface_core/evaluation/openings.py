@@ -14,11 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.landmarks import eye_opening, lip_opening
+from occface_core.evaluation.predictions import drawn_points
 from occface_core.evaluation.robustness import Batches, Encoder
 from occface_core.evaluation.twins import views_of
 from occface_core.morphable.head_model import HeadModel
-from occface_core.networks.encoder import EncoderOutput
-from occface_core.rendering.cameras import to_pixels, weak_perspective
 
 LANDMARKS = "landmarks"
 OPENINGS = {"eyes": eye_opening, "lips": lip_opening}
@@ -78,15 +77,10 @@ def measure_openings(
         views = views_of(batch)
         for name, model in models.items():
             for view, label in (("clean", "clean"), ("occluded", "covered")):
-                add(f"{name}, {label}", drawn_points(model(views[view]), head, batch.clean.shape[-1]))
+                params = model(views[view]).params
+                verts = head(params.betas, params.expression, params.pose).verts
+                add(f"{name}, {label}", drawn_points(head, verts, params, batch.clean.shape[-1])[..., :2])
     return {name: {part: np.concatenate(v) for part, v in row.items()} for name, row in parts.items()}
-
-
-def drawn_points(out: EncoderOutput, head: HeadModel, size: int) -> Float[Tensor, "B 468 2"]:
-    """The 468 landmarks of the heads that a network found, pixels of crops `size` wide."""
-    params = out.params
-    verts = head(params.betas, params.expression, params.pose).verts
-    return to_pixels(weak_perspective(head.landmarks(verts, "468"), params.camera), size)[..., :2]
 
 
 def opening_ranges(columns: Columns) -> list[OpeningRange]:

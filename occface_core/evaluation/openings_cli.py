@@ -1,10 +1,9 @@
 """`benchmark openings`: how far eyes and mouths are open, by how far the photo's landmarks are."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from occface_core.evaluation.cover_options import add_coverage
+from occface_core.evaluation.cover_options import add_twins, make_twins
 from occface_core.evaluation.landmarks_cli import add_model_arguments, entry, load_models, write
 
 if TYPE_CHECKING:
@@ -13,13 +12,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark openings`."""
-    add = parser.add_argument
-    add("--images", type=Path, required=True, help="photos with 468 landmarks (docs/data.md)")
-    add("--split", default="dev", help="shard prefix or sub-folder (default dev)")
-    add("--family", default="random", help="occluder family or group of the covered twins (default random)")
-    add_coverage(parser)
-    add("--seed", type=int, default=0, help="of the covers (default 0)")
-    add("--cache", type=Path, default=Path("runs/cache"))
+    add_twins(parser, "468 landmarks")
     add_model_arguments(parser)
 
 
@@ -30,19 +23,13 @@ def run(args: argparse.Namespace) -> int:
     from occface_core.data.packed import cached_pack
     from occface_core.data.photos import load_photo_set
     from occface_core.evaluation.openings import measure_openings, opening_ranges
-    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
     from occface_core.morphable.head_model import HeadModel
 
     packed = cached_pack(load_photo_set(args.images, split=args.split), args.cache, limit=args.limit)
     models, head = load_models(args.model, args.mirrored), HeadModel.load()
     size = max(model.config.input_size for model in models.values())
-    settings = TwinSettings(size, args.family, tuple(args.coverage), seed=args.seed)
-    mean_points = head.landmarks(head.v_template[None], "468")[0]
     columns = measure_openings(
-        models,
-        EvaluationTwins(packed, settings, mean_points=mean_points, batch_size=args.batch_size),
-        head,
-        progress=lambda steps: tqdm(steps, unit="batch"),
+        models, make_twins(args, packed, head, size), head, progress=lambda steps: tqdm(steps, unit="batch")
     )
     ranges = opening_ranges(columns)
     summary: dict[str, dict[str, dict]] = {}

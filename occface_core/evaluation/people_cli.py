@@ -2,10 +2,9 @@
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from occface_core.evaluation.cover_options import add_coverage
+from occface_core.evaluation.cover_options import add_twins, make_twins
 from occface_core.evaluation.landmarks_cli import add_model_arguments, entry, load_models, write
 
 if TYPE_CHECKING:
@@ -14,14 +13,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `benchmark people`."""
-    add = parser.add_argument
-    add("--images", type=Path, required=True, help="photos with 468 landmarks and identities (docs/data.md)")
-    add("--split", default="dev", help="shard prefix or sub-folder (default dev)")
-    add("--family", default="random", help="occluder family or group of the covered twins (default random)")
-    add_coverage(parser)
-    add("--reference", default="teacher", help="network that sees the person's other photos, clean")
-    add("--seed", type=int, default=0, help="of the covers (default 0)")
-    add("--cache", type=Path, default=Path("runs/cache"))
+    add_twins(parser, "468 landmarks and identities")
+    parser.add_argument(
+        "--reference", default="teacher", help="network that sees the person's other photos, clean"
+    )
     add_model_arguments(parser)
 
 
@@ -39,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
         person_spread,
         with_several_photos,
     )
-    from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
     from occface_core.morphable.albedo import AlbedoModel
     from occface_core.morphable.head_model import HeadModel
     from occface_core.networks.checkpoints import load_encoder
@@ -50,11 +44,9 @@ def run(args: argparse.Namespace) -> int:
     models, head = load_models(args.model, args.mirrored), HeadModel.load()
     reference = models.get(args.reference) or load_encoder(args.reference, head="open")
     size = max(model.config.input_size for model in models.values())
-    settings = TwinSettings(size, args.family, tuple(args.coverage), seed=args.seed)
-    mean_points = head.landmarks(head.v_template[None], "468")[0]
     answers = describe(
         {args.reference: reference} | models,
-        EvaluationTwins(packed, settings, mean_points=mean_points, batch_size=args.batch_size),
+        make_twins(args, packed, head, size),
         head,
         AlbedoModel.load(),
         progress=lambda steps: tqdm(steps, unit="batch"),

@@ -90,8 +90,7 @@ class Network:
     ) -> Prediction:
         """Meshes, albedo and landmark pixels of a code."""
         posed = self.head(params.betas, params.expression, params.pose).verts
-        points = weak_perspective(self.head.landmarks(posed, "468"), params.camera)
-        mesh = to_pixels(points, size)[..., :2]
+        mesh = drawn_points(self.head, posed, params, size)[..., :2]
         return Prediction(
             valid=torch.ones(len(posed), dtype=torch.bool, device=posed.device),
             neutral=self.head.neutral(params.betas),
@@ -102,6 +101,13 @@ class Network:
             mask=mask,
             params=params,
         )
+
+
+def drawn_points(
+    head: HeadModel, verts: Float[Tensor, "B V 3"], params: FaceParameters, size: int
+) -> Float[Tensor, "B 468 3"]:
+    """The 468 landmarks of posed heads in the pixels of crops `size` wide, and their depth."""
+    return to_pixels(weak_perspective(head.landmarks(verts, "468"), params.camera), size)
 
 
 def ibug68_of(points: Float[Tensor, "B 468 2"]) -> Float[Tensor, "B 68 2"]:

@@ -19,8 +19,7 @@ from occface_core.data.profiling import FRONTAL, ProfiledFaces, profile, yaw_of
 from occface_core.data.ranges import check_share_range
 from occface_core.errors import ConfigError
 from occface_core.evaluation.metrics import nme, segmentation_scores, shape_error_mm
-from occface_core.evaluation.openings import drawn_points
-from occface_core.evaluation.predictions import visible_face
+from occface_core.evaluation.predictions import drawn_points, visible_face
 from occface_core.evaluation.robustness import Encoder
 from occface_core.geometry.transforms import axis_angle_to_matrix
 from occface_core.morphable.head_model import HeadModel
@@ -147,7 +146,8 @@ def _figures(
     out: EncoderOutput, head: HeadModel, made: ProfiledFaces, truth: Tensor, visible: Tensor
 ) -> dict[str, Tensor]:
     size, params = made.image.shape[-1], out.params
-    points = drawn_points(out, head, size)
+    verts = head(params.betas, params.expression, params.pose).verts
+    points = drawn_points(head, verts, params, size)[..., :2]
     apart = (yaw_of(params.pose) - yaw_of(made.params.pose) + math.pi) % (2 * math.pi) - math.pi
     found = {
         "shape_mm": shape_error_mm(head.neutral(params.betas), truth, head.regions["face"]),

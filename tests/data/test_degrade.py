@@ -1,9 +1,11 @@
 """Poor pictures: fewer pixels and noise for a share of them, the others untouched."""
 
 import numpy as np
+import pytest
 import torch
 
 from occface_core.data.degrade import degrade, shrunk
+from occface_core.data.harsh import harsh
 
 
 def pictures(count: int, side: int = 48) -> torch.Tensor:
@@ -24,14 +26,15 @@ def test_a_share_becomes_poor_and_the_rest_keeps_its_bits():
     torch.testing.assert_close(poor.mean((2, 3)), images.mean((2, 3)), atol=0.06, rtol=0)
 
 
-def test_the_source_decides_alone():
+@pytest.mark.parametrize("change", [degrade, harsh])
+def test_the_source_decides_alone(change) -> None:
     images = pictures(20)
-    first, second, other = (degrade(images, 0.5, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    first, second, other = (change(images, 0.5, np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
     rng, untouched = np.random.default_rng(3), np.random.default_rng(3)
-    assert degrade(images, 0.0, rng) is images
-    degrade(images, 1.0, untouched)
+    assert change(images, 0.0, rng) is images
+    change(images, 1.0, untouched)
     assert rng.random() == untouched.random()
 
 

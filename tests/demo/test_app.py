@@ -13,8 +13,8 @@ from PIL import Image
 
 from demo import heads
 from demo.callbacks import Callbacks, paint_layers
-from demo.engine import NOTHING, WORKING_SIDE, Comparison, Covered, Engine, Photo, fit_working_size
-from demo.examples import Example, astronaut
+from demo.engine import NOTHING, WORKING_SIDE, Engine, Photo, fit_working_size
+from demo.examples import astronaut
 from demo.interface import create_app, family_choices, file_path
 from occface_core.errors import AssetError
 from occface_core.geometry.mesh_io import load_mesh
@@ -263,58 +263,6 @@ def test_what_lies_under_the_object_is_not_called_seen(engine: Engine, photo: Ph
     under = heads.at_vertices(compared.covered.clear, compared.student) < 0.5
     assert (clean[under] > 0.5).sum() > 100
     assert student[under].max() == 0
-
-
-def test_warming_up_loads_every_model_once(
-    engine_finding: Callable[..., Engine], face_box: np.ndarray, portrait: np.ndarray, notices: list[str]
-) -> None:
-    engine = engine_finding(face_box)
-    callbacks = Callbacks(engine)
-    photo = engine.open_photo(portrait)
-    callbacks.warm_up(photo, None)
-    assert not engine.is_warm
-    callbacks.warm_up(photo, engine.cover(photo, "blur", 0.3, 0))
-    assert engine.is_warm
-    assert notices == []
-
-
-def test_a_new_app_gets_ready_by_itself_and_never_twice_at_once(
-    engine_finding: Callable[..., Engine],
-    face_box: np.ndarray,
-    portrait: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    engine = engine_finding(face_box)
-    callbacks = Callbacks(engine, lambda _: [])
-    monkeypatch.setattr("demo.callbacks.astronaut", lambda: Example("portrait", portrait))
-    compared, running = [], threading.Lock()
-    compare = engine.compare
-
-    def counting(photo: Photo, covered: Covered) -> Comparison:
-        assert running.acquire(blocking=False)
-        compared.append(covered.coverage)
-        visitor = engine.cover(photo, "blur", 0.3, 0)
-        callbacks.warm_up(photo, visitor)  # a page that is opened meanwhile
-        result = compare(photo, covered)
-        running.release()
-        return result
-
-    monkeypatch.setattr(engine, "compare", counting)
-    callbacks.get_ready()
-    assert engine.is_warm
-    assert len(compared) == 1
-    assert compared[0] > 0.1
-    assert caplog.text == ""
-
-
-def test_an_app_that_cannot_get_ready_still_starts(caplog: pytest.LogCaptureFixture) -> None:
-    def broken(name: str) -> None:
-        raise AssetError(f"{name}.safetensors is missing")
-
-    Callbacks(Engine(broken), lambda _: []).get_ready()  # type: ignore[arg-type]
-    assert "could not get ready" in caplog.text
-    assert "teacher.safetensors is missing" in caplog.text
 
 
 def test_guessed_skin_takes_the_light_of_the_seen_skin() -> None:

@@ -14,11 +14,11 @@ from occface_core.data.landmarks import EYE_PAIRS, LIP_PAIRS, eye_opening, lip_o
 from occface_core.evaluation.openings import (
     LANDMARKS,
     RANGES,
-    drawn_points,
     measure_openings,
     opening_ranges,
 )
 from occface_core.evaluation.openings_cli import table
+from occface_core.evaluation.predictions import drawn_points
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.encoder import EncoderOutput
@@ -36,6 +36,11 @@ def answer(head: HeadModel, count: int, *, jaw: float = 0.0, **expression: float
     params = params.replace(expression=moved, pose=pose, camera=camera)
     code = torch.zeros(count, 236)
     return EncoderOutput(params, code, code)
+
+
+def points_of(out: EncoderOutput, head: HeadModel) -> Tensor:
+    verts = head(out.params.betas, out.params.expression, out.params.pose).verts
+    return drawn_points(head, verts, out.params, SIZE)[..., :2]
 
 
 class Twins:
@@ -60,7 +65,7 @@ class Twins:
 def test_closed_eyes_and_open_mouths_are_told(open_head: HeadModel) -> None:
     blink = {"eyeBlinkLeft": 0.75, "eyeBlinkRight": 0.75}
     neutral, closed, shouting = (answer(open_head, 1, **how) for how in ({}, blink, {"jaw": 0.35}))
-    truth = torch.cat([drawn_points(one, open_head, SIZE) for one in (neutral, closed, shouting)])
+    truth = torch.cat([points_of(one, open_head) for one in (neutral, closed, shouting)])
 
     def network(image: Tensor) -> EncoderOutput:
         # Sees clean pictures (black) as they are, and takes everyone covered for someone with shut eyes.

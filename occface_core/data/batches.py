@@ -28,6 +28,7 @@ class BatchConfig:
 
     `person_share`: part of the batch that comes as two photos of one person each, where the photos tell.
     `closed_eyes_share`: part of the batch whose eyes are all but closed, where there are such photos.
+    `stretch_share`: part of the crops that are wider or narrower than they should be, see `stretch`.
     """
 
     batch_size: int = 64
@@ -46,12 +47,13 @@ class BatchConfig:
     duplicates: int = 1
     person_share: float = 0.0
     closed_eyes_share: float = 0.0
+    stretch_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
         shown = ("clean_share", "second_share", "poor_share", "harsh_share")
-        for name in (*shown, "person_share", "closed_eyes_share"):
+        for name in (*shown, "person_share", "closed_eyes_share", "stretch_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
@@ -110,8 +112,20 @@ def jitter_matrix(rng: np.random.Generator, config: BatchConfig, pack_size: int)
     zoom = config.size / side
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]])
+    if config.stretch_share and rng.random() < config.stretch_share:
+        linear = linear @ stretch(rng)
     offset = config.size / 2 - linear @ (pack_size / 2 + shift)
     return np.concatenate([linear, offset[:, None]], axis=1)
+
+
+def stretch(rng: np.random.Generator) -> np.ndarray:
+    """2x2 change of a picture's aspect ratio by 10 to 40 %, three times in four to the wide side.
+
+    Many photos on the web were made to fit a frame of other proportions, wide ones above all. The picture's
+    area stays, as the crop's side is the mean of both sides of a face's box.
+    """
+    wide = rng.uniform(1.1, 1.4) ** (0.5 if rng.random() < 0.75 else -0.5)
+    return np.diag([wide, 1 / wide])
 
 
 def still_matrix(size: int, pack_size: int) -> np.ndarray:

@@ -54,6 +54,7 @@ HELP = {
     "clean_share": "part of the pictures a student sees uncovered",
     "person_share": "teacher: part of a batch's photos that comes as two photos of one person",
     "closed_eyes_share": "part of a batch's photos whose eyes are all but closed, which are rare otherwise",
+    "stretch_share": "part of a batch's photos stretched to the side or upwards, as many on the web are",
     "duplicates": "diamor: covers of each photo",
     "damior": "diamor: network to start from and agree with",
     "focus_cycle": "focus: steps of one cycle; its first quarter trains the segmenter",

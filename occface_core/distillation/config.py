@@ -45,6 +45,7 @@ class TrainConfig:
         person_share: teacher: part of a batch's photos that comes as two photos of one person each, where
             the photos say who is who.
         closed_eyes_share: part of a batch's photos whose eyes are all but closed, see data/draws.py.
+        stretch_share: part of a batch's photos that are stretched, see data/batches.py.
         duplicates: occlusions of each photo in a diamor batch; damior: its starting network, also the
             estimates its identities must agree with (empty: consistency among duplicates alone).
         focus_cycle: steps of one EM cycle; its first quarter trains the segmenter.
@@ -110,6 +111,7 @@ class TrainConfig:
     clean_share: float = 0.2
     person_share: float = 0.5
     closed_eyes_share: float = 0.0
+    stretch_share: float = 0.0
     duplicates: int = 4
     damior: str = ""
     focus_cycle: int = 120
@@ -139,7 +141,7 @@ class TrainConfig:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
         covers = ("clean_share", "second_share", "poor_share", "harsh_share")
-        photos = ("profile_share", "person_share", "closed_eyes_share")
+        photos = ("profile_share", "person_share", "closed_eyes_share", "stretch_share")
         for name in ("synthetic_share", *covers, *photos, "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")

@@ -24,6 +24,7 @@ from occface_core.distillation.trainer import Trainer, model_path
 from occface_core.errors import CheckpointError, ConfigError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
+from occface_core.networks.backbones import GROWS, ResNetFeatures
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
@@ -65,6 +66,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
         harsh_share=config.harsh_share,
         person_share=config.person_share if recipe.pairs_people else 0.0,
         closed_eyes_share=config.closed_eyes_share,
+        stretch_share=config.stretch_share,
     )
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)
 
@@ -92,12 +94,12 @@ def make_model(
         source = None
     elif config.start_from:
         source = load_encoder(config.start_from, head="open")
-        if source.config.backbone != config.backbone:
+        if not _fits(source, config):
             raise CheckpointError(
                 f"{config.start_from} has backbone {source.config.backbone!r}, this run {config.backbone!r}; "
                 f"give --backbone {source.config.backbone}, or --start-from scratch"
             )
-    if source is None or source.config.backbone != config.backbone:
+    if source is None or not _fits(source, config):
         if config.only:
             raise ConfigError(f"only {config.only!r}: there is no trained network to start from")
         return model
@@ -105,6 +107,13 @@ def make_model(
     if config.only:
         _refuse_losses(config, lost)
     return model
+
+
+def _fits(source: FaceEncoder, config: TrainConfig) -> bool:
+    """Whether a run's network can start from another: it has the same backbone, or one that grows into it."""
+    looks_first = isinstance(source, GuidedEncoder) and not config.guided_by
+    given = (source.first if looks_first else source).config.backbone  # type: ignore[union-attr]
+    return given == config.backbone or config.backbone in GROWS.get(given, ())
 
 
 def encoder_config(config: TrainConfig) -> EncoderConfig:
@@ -126,7 +135,7 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
 
 
 def take_over(model: FaceEncoder, source: FaceEncoder) -> set[str]:
-    """Give a network the tensors of another that fit it.
+    """Give a network the tensors of another that fit it; blocks beyond a shallower one's start silent.
 
     Returns:
         Names of tensors that only one of the two has, or that differ in size.
@@ -134,6 +143,8 @@ def take_over(model: FaceEncoder, source: FaceEncoder) -> set[str]:
     own, given = model.state_dict(), startable(source, model)
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
+    if isinstance(model.backbone, ResNetFeatures):
+        model.backbone.silence_new({name.removeprefix("backbone.") for name in given})
     log.info("started from another network: %d of %d tensors", len(fitting), len(own))
     return (own.keys() | given.keys()) - fitting.keys()
 

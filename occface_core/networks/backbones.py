@@ -1,16 +1,20 @@
 """Image backbones by name, all from torchvision, returning a feature vector and a feature pyramid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torchvision import models
+from torchvision.models.resnet import BasicBlock
 
 from occface_core.errors import ConfigError
 
 BACKBONES: tuple[str, ...] = ("resnet18", "resnet34", "resnet50", "mobilenet_v3_small", "mobilenet_v3_large")
+
+# Backbones whose blocks are the first of each stage of deeper ones: a network grows into the latter.
+GROWS: dict[str, tuple[str, ...]] = {"resnet18": ("resnet34",)}
 
 STRIDES = (2, 4, 8, 16, 32)  # of the maps a backbone gives
 
@@ -47,6 +51,20 @@ class ResNetFeatures(nn.Module):
             x = stage(x)
             pyramid.append(x)
         return x.mean(dim=(2, 3)), pyramid
+
+    def silence_new(self, given: Collection[str]) -> None:
+        """Make all blocks that a shallower network does not have pass on what they are given.
+
+        With the shallower network's weights in the others this one then gives its maps: the last
+        normalisation of a block starts at zero (as in Goyal et al., "Accurate, Large Minibatch SGD", 2017),
+        and what it is added to is positive already.
+
+        Args:
+            given: names of the shallower network's tensors, as in this one's state.
+        """
+        for name, block in self.named_modules():
+            if isinstance(block, BasicBlock) and f"{name}.conv1.weight" not in given:
+                nn.init.zeros_(block.bn2.weight)
 
 
 class MobileNetFeatures(nn.Module):

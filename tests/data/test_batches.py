@@ -61,6 +61,7 @@ def assert_equal(a: TwinBatch, b: TwinBatch) -> None:
         ({"duplicates": 0}, "duplicates 0"),
         ({"person_share": -0.1}, r"person_share -0\.1"),
         ({"closed_eyes_share": 1.2}, r"closed_eyes_share 1\.2"),
+        ({"stretch_share": 1.5}, r"stretch_share 1\.5"),
         ({"harsh_share": -1.0}, r"harsh_share -1\.0"),
         ({"person_share": 0.5, "duplicates": 2}, "several photos of a person or duplicates"),
     ],
@@ -110,12 +111,36 @@ def test_without_jitter_the_crop_is_the_standard_one(make) -> None:
         assert (y0 + y1) / 2 == pytest.approx(32, abs=0.05)
 
 
-def test_a_spot_moves_with_the_points(rng: np.random.Generator) -> None:
+def test_stretched_pictures_keep_their_area_and_are_mostly_wide() -> None:
+    config = replace(SMALL, stretch_share=0.5, roll_jitter=0.0)
+    rng = np.random.default_rng(0)
+    linear = np.stack([jitter_matrix(rng, config, 96)[:, :2] for _ in range(400)])
+    zoom, aspect = np.linalg.det(linear), linear[:, 0, 0] / linear[:, 1, 1]
+    still = np.linalg.det(jitter_matrix(rng, replace(SMALL, roll_jitter=0.0, scale_jitter=0.0), 96)[:, :2])
+    assert np.abs(np.log(zoom / still)).max() <= 2 * SMALL.scale_jitter + 1e-9
+    stretched = aspect[np.abs(aspect - 1) > 1e-9]
+    assert len(stretched) / 400 == pytest.approx(0.5, abs=0.08)
+    assert (stretched > 1).mean() == pytest.approx(0.75, abs=0.1)
+    factor = np.maximum(stretched, 1 / stretched)
+    assert factor.min() >= 1.1
+    assert factor.max() <= 1.4
+
+
+def test_pictures_are_stretched_before_they_are_turned() -> None:
+    """As a lying head in a wide frame is: along the photo's axes, whatever the crop does afterwards."""
+    config = replace(SMALL, stretch_share=1.0, scale_jitter=0.0)
+    for seed in range(8):
+        linear = jitter_matrix(np.random.default_rng(seed), config, 96)[:, :2]
+        assert linear[:, 0] @ linear[:, 1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("config", [SMALL, replace(SMALL, stretch_share=1.0)])
+def test_a_spot_moves_with_the_points(rng: np.random.Generator, config: BatchConfig) -> None:
     for _ in range(5):
         image = np.zeros((96, 96), np.float32)
         place = rng.integers(35, 60, 2)
         image[place[1] - 1 : place[1] + 2, place[0] - 1 : place[0] + 2] = 1
-        matrix = jitter_matrix(rng, SMALL, 96)
+        matrix = jitter_matrix(rng, config, 96)
         moved = warp(image, matrix, 64)
         rows, columns = np.mgrid[:64, :64] + 0.5
         spot = np.array([(columns * moved).sum(), (rows * moved).sum()]) / moved.sum()

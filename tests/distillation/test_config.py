@@ -21,6 +21,7 @@ from occface_core.errors import ConfigError
         ({"minutes": 0.0}, "minutes is 0.0: give a positive time budget"),
         ({"minutes": -1.0}, "minutes is -1.0"),
         ({"synthetic_share": 1.5}, r"synthetic_share 1\.5"),
+        ({"stretch_share": -0.5}, r"stretch_share -0\.5"),
         ({"batch_size": 1}, "batch normalisation needs at least 2"),
         ({"learning_rate": 0.0}, r"learning_rate 0\.0"),
         ({"coverage": (0.6, 0.1)}, "increasing pair"),

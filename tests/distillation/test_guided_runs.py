@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.run import run_training
+from occface_core.distillation.run import encoder_config, first_look, make_model, run_training
 from occface_core.distillation.trainer import model_path
 from occface_core.errors import CheckpointError
-from occface_core.networks.checkpoints import load_encoder
+from occface_core.networks.checkpoints import load_encoder, save_encoder
+from occface_core.networks.encoder import FaceEncoder
 from occface_core.networks.guided import GuidedEncoder
 
 
@@ -47,3 +48,31 @@ def test_one_part_of_a_second_look_learns_alone(guided: TrainConfig, tmp_path: P
     changed = {name for name, value in then.items() if not torch.equal(value, first[name])}
     assert changed
     assert all(name.startswith("mask_head.") for name in changed), changed
+
+
+def test_a_deeper_network_starts_from_a_shallower_one_as_it_is(config: TrainConfig, tmp_path: Path) -> None:
+    """New blocks pass on what they are given, in a second look too, and then learn."""
+    shallow = tmp_path / "shallow.safetensors"
+    plain = FaceEncoder(encoder_config(config.replace(recipe="damior", backbone="resnet18")))
+    save_encoder(plain, shallow, metadata={"recipe": "teacher"}, half=False)
+    deep = config.replace(
+        recipe="damior", backbone="resnet34", start_from=str(shallow), guided_by=str(shallow)
+    )
+    grown = make_model(deep, None, None, first_look(str(shallow))).eval()
+    assert (grown.config.backbone, grown.first.config.backbone) == ("resnet34", "resnet18")
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        known, answer = load_encoder(str(shallow))(image), grown(image)
+    torch.testing.assert_close(answer.code, known.code)
+    torch.testing.assert_close(answer.mask_logits, known.mask_logits)
+    grown(image).code.square().sum().backward()
+    new = grown.backbone.get_parameter("stages.2.5.bn2.weight")
+    assert new.grad is not None
+    assert new.grad.abs().max() > 0
+
+
+def test_a_shallower_network_does_not_start_from_a_deeper_one(config: TrainConfig, tmp_path: Path) -> None:
+    deep = tmp_path / "deep.safetensors"
+    save_encoder(FaceEncoder(encoder_config(config.replace(backbone="resnet34"))), deep)
+    with pytest.raises(CheckpointError, match="'resnet34', this run 'resnet18'"):
+        make_model(config.replace(backbone="resnet18", start_from=str(deep)), None)

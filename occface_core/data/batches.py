@@ -28,7 +28,7 @@ class BatchConfig:
 
     `person_share`: part of the batch that comes as two photos of one person each, where the photos tell.
     `closed_eyes_share`: part of the batch whose eyes are all but closed, where there are such photos.
-    `stretch_share`: part of the crops that are wider or narrower than they should be, see `stretch`.
+    `stretch_share`: part of the crops that are wider or narrower than they should be, see `draw_stretch`.
     """
 
     batch_size: int = 64
@@ -48,11 +48,12 @@ class BatchConfig:
     person_share: float = 0.0
     closed_eyes_share: float = 0.0
     stretch_share: float = 0.0
+    cut_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size {self.batch_size} must be at least 1")
-        shown = ("clean_share", "second_share", "poor_share", "harsh_share")
+        shown = ("clean_share", "second_share", "poor_share", "harsh_share", "cut_share")
         for name in (*shown, "person_share", "closed_eyes_share", "stretch_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..1")
@@ -113,25 +114,33 @@ def jitter_matrix(rng: np.random.Generator, config: BatchConfig, pack_size: int)
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]])
     if config.stretch_share and rng.random() < config.stretch_share:
-        linear = linear @ stretch(rng)
+        linear = linear @ widening(draw_stretch(rng))
     offset = config.size / 2 - linear @ (pack_size / 2 + shift)
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
-def stretch(rng: np.random.Generator) -> np.ndarray:
-    """2x2 change of a picture's aspect ratio by 10 to 40 %, three times in four to the wide side.
+def draw_stretch(rng: np.random.Generator) -> float:
+    """Change of a picture's aspect ratio: 10 to 40 %, three times in four wider.
 
-    Many photos on the web were made to fit a frame of other proportions, wide ones above all. The picture's
-    area stays, as the crop's side is the mean of both sides of a face's box.
+    Many photos on the web were made to fit a frame of other proportions, wide ones above all.
     """
-    wide = rng.uniform(1.1, 1.4) ** (0.5 if rng.random() < 0.75 else -0.5)
-    return np.diag([wide, 1 / wide])
+    return rng.uniform(1.1, 1.4) ** (1 if rng.random() < 0.75 else -1)
 
 
-def still_matrix(size: int, pack_size: int) -> np.ndarray:
-    """2x3 affine from pack pixels to those of the standard crop, `size` pixels wide."""
+def widening(factor: float) -> np.ndarray:
+    """2x2 matrix that makes width over height `factor` times as large.
+
+    The area stays, as the side of a crop is the mean of both sides of a face's box.
+    """
+    return np.diag([factor**0.5, factor**-0.5])
+
+
+def still_matrix(size: int, pack_size: int, stretch: float = 1.0) -> np.ndarray:
+    """2x3 affine from pack pixels to those of the standard crop, `size` pixels wide, perhaps widened."""
     still = BatchConfig(size=size, scale_jitter=0, shift_jitter=0, roll_jitter=0)
-    return jitter_matrix(np.random.default_rng(0), still, pack_size)
+    linear = jitter_matrix(np.random.default_rng(0), still, pack_size)[:, :2] @ widening(stretch)
+    offset = size / 2 - linear @ [pack_size / 2, pack_size / 2]
+    return np.concatenate([linear, offset[:, None]], axis=1)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
@@ -268,15 +277,18 @@ class TwinSampler:
             generator=generator,
             other_images=batch.clean.flip(0),
         ).sparing(batch.clean, batch.outline, self.config.clean_share, generator)
+        shown, inside = as_shown(
+            result.image,
+            batch.points,
+            poor_share=self.config.poor_share,
+            harsh_share=self.config.harsh_share,
+            cut_share=self.config.cut_share,
+            seed=[self.seed, 7, step],
+        )
         return replace(
             batch,
-            occluded=as_shown(
-                result.image,
-                poor_share=self.config.poor_share,
-                harsh_share=self.config.harsh_share,
-                seed=[self.seed, 7, step],
-            ),
-            visible=result.mask * bare,
+            occluded=shown,
+            visible=result.mask * bare * inside,
             coverage=result.coverage,
             family=result.family,
         )

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from occface_core.data.cuts import cut_off
 from occface_core.data.harsh import harsh
 from occface_core.data.pixels import changed
 
@@ -16,15 +17,25 @@ _NOISE = 0.05  # at most
 
 
 def as_shown(
-    images: Float[Tensor, "B 3 S S"], *, poor_share: float, harsh_share: float, seed: Sequence[int]
-) -> Float[Tensor, "B 3 S S"]:
-    """What a student is shown of covered pictures: part of them in harsh light, part of them poor.
+    images: Float[Tensor, "B 3 S S"],
+    points: Float[Tensor, "B 468 D"],
+    *,
+    poor_share: float,
+    harsh_share: float,
+    cut_share: float,
+    seed: Sequence[int],
+) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 1 S S"]]:
+    """What a student is shown of covered pictures: part in harsh light, part poor, part cut off.
 
     Args:
-        images: (B,3,S,S) RGB in [0,1], on any device. seed: same numbers, same pixels.
+        images: (B,3,S,S) RGB in [0,1], on any device. points: (B,468,2 or 3) landmarks, pixels.
+        seed: same numbers, same pixels.
+
+    Returns:
+        The pictures, and (B,1,S,S) 1 where a photo is and not what repeats its border.
     """
     lit = harsh(images, harsh_share, np.random.default_rng([*seed, 1]))
-    return degrade(lit, poor_share, np.random.default_rng(seed))
+    return cut_off(degrade(lit, poor_share, np.random.default_rng(seed)), points, cut_share, [*seed, 2])
 
 
 def degrade(

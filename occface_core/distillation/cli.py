@@ -50,6 +50,7 @@ HELP = {
     "second_share": "part of the covered pictures with a second object on top, as sunglasses over a mask",
     "poor_share": "part of the pictures a student sees with few pixels and noise, as of faces far away",
     "harsh_share": "part of the pictures a student sees with hard shadows, blown out or retouched",
+    "cut_share": "part of the pictures a student sees that end close to the face, as tight photos do",
     "profile_share": "part of the photos turned out of their plane, for faces seen from the side",
     "clean_share": "part of the pictures a student sees uncovered",
     "person_share": "teacher: part of a batch's photos that comes as two photos of one person",

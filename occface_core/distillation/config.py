@@ -57,6 +57,7 @@ class TrainConfig:
         second_share: part of the covered pictures with a second object on top, sunglasses over a mask.
         poor_share: part of the pictures a student sees with few pixels and noise, see data/degrade.py.
         harsh_share: part of them in harsh light or retouched, see data/harsh.py.
+        cut_share: part of them as of photos that end close to the face, see data/cuts.py.
         profile_share: part of the photos that are turned out of their plane, see data/profiling.py; for
             recipes with a teacher, which fits them, and for `teacher`, which then has one, too.
         precision: "32-true", "bf16-mixed", or "auto": bf16-mixed where it is faster.
@@ -107,6 +108,7 @@ class TrainConfig:
     second_share: float = 0.0
     poor_share: float = 0.0
     harsh_share: float = 0.0
+    cut_share: float = 0.0
     profile_share: float = 0.0
     clean_share: float = 0.2
     person_share: float = 0.5
@@ -140,7 +142,7 @@ class TrainConfig:
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate {self.learning_rate} must be within 0..1")
         check_share_range("coverage", self.coverage, may_be_one_value=False)
-        covers = ("clean_share", "second_share", "poor_share", "harsh_share")
+        covers = ("clean_share", "second_share", "poor_share", "harsh_share", "cut_share")
         photos = ("profile_share", "person_share", "closed_eyes_share", "stretch_share")
         for name in ("synthetic_share", *covers, *photos, "focus_start"):
             if not 0.0 <= getattr(self, name) <= 1.0:

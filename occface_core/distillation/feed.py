@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from occface_core.data.batches import TwinBatch, TwinSampler
-from occface_core.data.degrade import as_shown
 from occface_core.data.synthetic import SyntheticBatch, SyntheticFaces
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.covers import cover
+from occface_core.distillation.covers import cover, shown
 from occface_core.distillation.profiles import Profiles
 from occface_core.distillation.recipes import Twin, join
 from occface_core.distillation.scene import Scene
@@ -182,8 +181,8 @@ class Feed:
             generator=generator,
             other_images=clean.flip(0),
         ).sparing(clean, outline, self.config.clean_share, generator)
-        poor, lit = self.config.poor_share, self.config.harsh_share
-        seen = as_shown(result.image, poor_share=poor, harsh_share=lit, seed=[seed])
+        result = shown(self.config, result, points, seed)
+        seen = result.image
         photo, count, visible = supply.photo, 0, face * (1 - result.occluder)
         if photo is not None:
             count = len(photo.clean)

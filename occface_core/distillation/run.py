@@ -66,6 +66,7 @@ def make_sampler(config: TrainConfig, scene: Scene, packed: PackedPhotos) -> Twi
         harsh_share=config.harsh_share,
         person_share=config.person_share if recipe.pairs_people else 0.0,
         closed_eyes_share=config.closed_eyes_share,
+        cut_share=config.cut_share,
         stretch_share=config.stretch_share,
     )
     return TwinSampler(packed, batch, seed=config.seed, mirror=scene.mirror, mean_points=scene.mean_points)

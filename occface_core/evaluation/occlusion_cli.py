@@ -62,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="leave covered pictures N pixels across, as of faces far away (default: all)",
     )
+    add("--stretch", type=float, default=1.0, metavar="F", help="photos F times as wide for their height")
     add("--harsh", action="store_true", help="covered pictures with hard shadows, blown out or retouched")
+    add("--cut", action="store_true", help="covered pictures as of photos that end close to the face")
     add(
         "--duplicates",
         type=int,
@@ -195,6 +197,8 @@ def _twins(
         args.second,
         args.pixels,
         args.harsh,
+        args.stretch,
+        args.cut,
     )
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from occface_core.data.batches import TwinBatch, still_matrix, uncovered, warp
+from occface_core.data.cuts import cut_off
 from occface_core.data.degrade import shrunk
 from occface_core.data.draws import number_people
 from occface_core.data.harsh import harsh
@@ -41,6 +42,8 @@ class TwinSettings:
         second: share of the covers with a second object on top.
         pixels: pixels across that are left of covered pictures, as of a face far away; 0: all of them.
         harsh: covered pictures in harsh light or retouched, each in its own way.
+        stretch: width over height of the photos is so many times what it was.
+        cut: covered pictures as of photos that end close to the face, each in its own way.
     """
 
     size: int = 112
@@ -51,6 +54,8 @@ class TwinSettings:
     second: float = 0.0
     pixels: int = 0
     harsh: bool = False
+    stretch: float = 1.0
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if not 32 <= self.size <= 1024:
@@ -62,6 +67,8 @@ class TwinSettings:
             raise ConfigError(f"second {self.second} must be a share within 0..1")
         if self.pixels and not 8 <= self.pixels <= self.size:
             raise ConfigError(f"pixels {self.pixels} is outside 8..{self.size}, the size of the crops")
+        if not 0.5 <= self.stretch <= 2.0:
+            raise ConfigError(f"stretch {self.stretch} is outside 0.5..2")
         if self.covers < 1:
             raise ConfigError(f"covers {self.covers} must be at least 1")
 
@@ -127,7 +134,7 @@ class EvaluationTwins:
         self.packed, self.settings, self.batch_size = packed, settings, batch_size
         self.mean_points = mean_points
         self._person, _ = number_people(packed.identities)
-        self._matrix = still_matrix(settings.size, packed.size)
+        self._matrix = still_matrix(settings.size, packed.size, settings.stretch)
         moved = packed.points[:, :468] @ self._matrix[:, :2].T + self._matrix[:, 2]
         self.points: Float[Tensor, "N 468 2"] = torch.from_numpy(moved.astype(np.float32))
 
@@ -138,8 +145,9 @@ class EvaluationTwins:
     def identifier(self) -> str:
         """Names these very twins: photos, landmarks, settings and the version of the recipe."""
         settings = asdict(self.settings)
-        if not settings["harsh"]:  # came later: twins without it are what they were
-            del settings["harsh"]
+        for name, plain in (("harsh", False), ("stretch", 1.0), ("cut", False)):
+            if settings[name] == plain:  # came later: twins without it are what they were
+                del settings[name]
         digest = hashlib.sha256(json.dumps([VERSION, settings, self.packed.names]).encode())
         digest.update(np.ascontiguousarray(self.packed.points[:, :468]).tobytes())
         return digest.hexdigest()[:16]
@@ -209,7 +217,9 @@ class EvaluationTwins:
             image = harsh(image, 1.0, np.random.default_rng([self.settings.seed, 10, row, number]))
         if self.settings.pixels:
             image = shrunk(image, self.settings.pixels, 0.0, generator)
-        return replace(made, image=image)
+        share = float(self.settings.cut)
+        image, inside = cut_off(image, points, share, [self.settings.seed, 11, row, number])
+        return replace(made, image=image, mask=made.mask * inside)
 
 
 def _whole(image: Tensor) -> Tensor:

@@ -61,9 +61,17 @@ def test_smoothing_takes_texture_and_leaves_edges() -> None:
     assert float(edge.mean()) > 0.4
 
 
-def test_what_a_student_is_shown_is_harsh_first_and_poor_then() -> None:
+def test_what_a_student_is_shown_is_harsh_first_poor_then_and_cut_at_last() -> None:
     images = pictures(30)
-    shown = as_shown(images, poor_share=1.0, harsh_share=1.0, seed=[5, 7])
+    size = images.shape[-1]
+    points = size * (0.25 + 0.5 * torch.rand(30, 468, 2, generator=torch.Generator().manual_seed(2)))
+    shares = {"poor_share": 1.0, "harsh_share": 1.0, "cut_share": 1.0}
+    shown, inside = as_shown(images, points, **shares, seed=[5, 7])
     lit = harsh(images, 1.0, np.random.default_rng([5, 7, 1]))
-    assert torch.equal(shown, degrade(lit, 1.0, np.random.default_rng([5, 7])))
-    assert as_shown(images, poor_share=0.0, harsh_share=0.0, seed=[5]) is images
+    poor = degrade(lit, 1.0, np.random.default_rng([5, 7]))
+    whole, everywhere = as_shown(images, points, **shares | {"cut_share": 0.0}, seed=[5, 7])
+    assert torch.equal(whole, poor)
+    assert bool((everywhere == 1).all())
+    assert 0 < float(inside.mean()) < 1
+    assert torch.equal(shown * inside, poor * inside)
+    assert as_shown(images, points, **dict.fromkeys(shares, 0.0), seed=[5])[0] is images

@@ -14,6 +14,7 @@ from occface_core.data.pixels import to_bytes
 from occface_core.errors import ConfigError
 from occface_core.evaluation.twins import TwinSettings, views_of
 from occface_core.evaluation.twins_export import export_twins
+from occface_core.losses import sample_at
 
 
 def test_covers_depend_neither_on_the_batch_nor_on_the_limit(make_twins, labelled_pack) -> None:
@@ -83,6 +84,7 @@ def test_covers_in_the_photos_themselves_shrink_masks_not_pictures(make_twins, l
         ({"second": 1.2}, "second 1.2"),
         ({"pixels": 4}, "pixels 4"),
         ({"pixels": 200}, "pixels 200"),
+        ({"stretch": 2.5}, r"stretch 2\.5"),
     ],
 )
 def test_impossible_settings_are_refused(wrong: dict, message: str) -> None:
@@ -107,6 +109,35 @@ def test_second_objects_and_few_pixels_touch_covered_pictures_alone(make_twins) 
     assert torch.equal(hard[0].occluded[2:], same[1].occluded)
     step = lambda images: (images[..., 1:] - images[..., :-1]).abs().mean()  # noqa: E731
     assert float(step(few.occluded)) < 0.6 * float(step(one.occluded))
+
+
+def test_stretched_photos_are_wider_as_a_whole(make_twins) -> None:
+    plain, wide = make_twins(4), make_twins(4, stretch=1.44)
+    assert plain.identifier != wide.identifier
+    assert make_twins(4, stretch=1.0).identifier == plain.identifier
+    # About the centre of the crop, with the area they had.
+    factors = torch.tensor([1.2, 1 / 1.2])
+    torch.testing.assert_close(wide.points - 32, (plain.points - 32) * factors, rtol=0, atol=1e-3)
+    shares = [twins[0].outline.mean((1, 2, 3)) for twins in (plain, wide)]
+    torch.testing.assert_close(shares[1], shares[0], rtol=0.05, atol=0.01)
+    # What lies on a landmark is still there.
+    at = lambda twins: sample_at(twins[0].clean, twins.points[:4] / 32 - 1)  # noqa: E731
+    assert float((at(wide) - at(plain)).abs().mean()) < 0.3 * float(
+        (at(wide) - at(plain).roll(97, 1)).abs().mean()
+    )
+
+
+def test_photos_that_end_early_hide_what_lies_beyond(make_twins) -> None:
+    plain, cut, same = make_twins(4), make_twins(4, cut=True), make_twins(2, cut=True)
+    assert cut.identifier == same.identifier != plain.identifier
+    whole, part = plain[0], cut[0]
+    assert torch.equal(whole.clean, part.clean)
+    assert torch.equal(part.occluded[2:], same[1].occluded)
+    assert bool((part.visible <= whole.visible).all())
+    changed = (part.occluded != whole.occluded).any(1).flatten(1).any(1)
+    assert bool(changed.all())
+    kept = part.visible > 0
+    assert torch.equal((part.occluded * kept), (whole.occluded * kept))
 
 
 def test_exported_files_are_the_twins(make_twins, tmp_path: Path) -> None:

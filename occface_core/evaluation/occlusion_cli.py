@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="network whose prediction on the clean photo is the reference of distances (default teacher)",
     )
     add_mirrored(parser)
+    _add_covers(parser)
+    _add_running(parser)
+
+
+def _add_covers(parser: argparse.ArgumentParser) -> None:
+    """How photos are covered and shown."""
+    add = parser.add_argument
     add("--family", default="random", help="occluder family or group (default random)")
     add_coverage(parser)
     add("--second", type=float, default=0.0, metavar="SHARE", help="part of the covers under a second object")
@@ -72,7 +79,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="different covers of each photo, for identity consistency (default 1: not measured)",
     )
-    _add_running(parser)
 
 
 def _add_running(parser: argparse.ArgumentParser) -> None:

@@ -1,11 +1,13 @@
 """Starting the app, and leaving nothing behind when it is stopped."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+import torch
 
 from demo.assets import launch_options
 from demo.callbacks import Callbacks
@@ -16,8 +18,20 @@ from occface_core.errors import ConfigError
 
 def start(**options: Any) -> None:
     """Build the page with the shipped models and serve it, see `serve`."""
+    leave_a_core()
     callbacks = Callbacks(Engine())
     serve(create_app(callbacks=callbacks), get_ready=callbacks.get_ready, **options)
+
+
+def leave_a_core() -> None:
+    """Let networks use all cores but one, unless `OMP_NUM_THREADS` says how many.
+
+    Threads of one network wait for each other after every layer. Where a browser on the same machine, or
+    another visitor, keeps one of the cores busy, they wait for it hundreds of times a face, and a single face
+    is no work for many threads anyway (BENCHMARKS.md).
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
 
 
 def serve(app: gr.Blocks, *, get_ready: Callable[[], None] | None = None, **options: Any) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-from demo.serving import serve
+from demo.serving import leave_a_core, serve
 from occface_core.cli import main
 from occface_core.errors import ConfigError
 
@@ -53,6 +53,36 @@ def test_getting_ready_holds_up_neither_the_page_nor_its_end(monkeypatch: pytest
     assert served.is_set()
     (thread,) = (one for one in threading.enumerate() if one.name == "get ready")
     assert thread.daemon
+
+
+@pytest.mark.parametrize(("cores", "asked", "left"), [(8, None, 7), (2, None, 1), (1, None, 1), (4, "4", 4)])
+def test_one_core_is_left_to_the_rest(
+    monkeypatch: pytest.MonkeyPatch, cores: int, asked: str | None, left: int
+) -> None:
+    threads = [cores]
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr("torch.set_num_threads", threads.append)
+    if asked is None:
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    else:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    leave_a_core()
+    assert threads[-1] == left
+
+
+def test_threads_of_requests_take_what_is_left() -> None:
+    """Requests run in threads of their own, each of which asks OpenMP for its number anew."""
+    code = (
+        "import threading, torch; from demo.serving import leave_a_core; "
+        "torch.set_num_threads(3); leave_a_core(); "
+        "thread = threading.Thread(target=lambda: print(torch.get_num_threads())); "
+        "thread.start(); thread.join()"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == ["2"]
 
 
 def test_a_port_in_use_is_a_sentence() -> None:

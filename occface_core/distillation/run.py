@@ -112,8 +112,8 @@ def make_model(
 
 def _fits(source: FaceEncoder, config: TrainConfig) -> bool:
     """Whether a run's network can start from another: it has the same backbone, or one that grows into it."""
-    looks_first = isinstance(source, GuidedEncoder) and not config.guided_by
-    given = (source.first if looks_first else source).config.backbone  # type: ignore[union-attr]
+    start = source.first if isinstance(source, GuidedEncoder) and not config.guided_by else source
+    given = start.config.backbone
     return given == config.backbone or config.backbone in GROWS.get(given, ())
 
 

@@ -115,8 +115,7 @@ def jitter_matrix(rng: np.random.Generator, config: BatchConfig, pack_size: int)
     linear = np.array([[cos, -sin], [sin, cos]])
     if config.stretch_share and rng.random() < config.stretch_share:
         linear = linear @ widening(draw_stretch(rng))
-    offset = config.size / 2 - linear @ (pack_size / 2 + shift)
-    return np.concatenate([linear, offset[:, None]], axis=1)
+    return _centred(linear, config.size, pack_size / 2 + shift)
 
 
 def draw_stretch(rng: np.random.Generator) -> float:
@@ -137,9 +136,13 @@ def widening(factor: float) -> np.ndarray:
 
 def still_matrix(size: int, pack_size: int, stretch: float = 1.0) -> np.ndarray:
     """2x3 affine from pack pixels to those of the standard crop, `size` pixels wide, perhaps widened."""
-    still = BatchConfig(size=size, scale_jitter=0, shift_jitter=0, roll_jitter=0)
-    linear = jitter_matrix(np.random.default_rng(0), still, pack_size)[:, :2] @ widening(stretch)
-    offset = size / 2 - linear @ [pack_size / 2, pack_size / 2]
+    zoom = size / (pack_size * CROP_SCALE / PACK_SCALE)
+    return _centred(zoom * widening(stretch), size, np.full(2, pack_size / 2))
+
+
+def _centred(linear: np.ndarray, size: int, centre: np.ndarray) -> np.ndarray:
+    """2x3 affine that brings `centre` to the middle of a crop."""
+    offset = size / 2 - linear @ centre
     return np.concatenate([linear, offset[:, None]], axis=1)
 
 
@@ -228,12 +231,9 @@ class TwinSampler:
 
     def _crop(self, row: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Image (S,S,3) in [0,1], landmarks (468,2), and (S,S) 1 where nothing covers the face."""
-        config = self.config
-        if not self.augment:
-            config = BatchConfig(
-                size=config.size, scale_jitter=0, shift_jitter=0, roll_jitter=0, colour_jitter=0
-            )
-        matrix = jitter_matrix(rng, config, self.packed.size)
+        config, pack_size = self.config, self.packed.size
+        still = still_matrix(config.size, pack_size)
+        matrix = jitter_matrix(rng, config, pack_size) if self.augment else still
         image = warp(self.packed.images[row], matrix, config.size)
         points = self.packed.points[row, :468] @ matrix[:, :2].T + matrix[:, 2]
         bare = uncovered(self.packed, row, matrix, config.size)
@@ -241,7 +241,8 @@ class TwinSampler:
             image, bare = image[:, ::-1], bare[:, ::-1]
             points = points[self.mirror]
             points[:, 0] = config.size - points[:, 0]
-        return colour_jitter(image, rng, config.colour_jitter), points.astype(np.float32), bare
+        strength = config.colour_jitter if self.augment else 0.0
+        return colour_jitter(image, rng, strength), points.astype(np.float32), bare
 
     def __getitem__(self, step: int) -> TwinBatch:
         rows = self.indices(step)

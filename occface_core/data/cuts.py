@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from occface_core.data.pixels import changed
 
 # How far from the landmarks' box a photo ends, in sides of the box: left, top, right, bottom. Web pages show
 # faces cut at the chin or forehead as often as with room around them.
@@ -38,31 +41,32 @@ def cut_off(
     batch, _, height, width = images.shape
     chosen, kept = rng.random(batch) < share, rng.random((batch, 4)) < _OPEN
     margins = rng.uniform(_NEAREST, _FARTHEST, (batch, 4))
-    inside = images.new_ones(batch, 1, height, width)
-    if not chosen.any():
-        return images, inside
-    out = images.clone()
     flat = points[..., :2].detach().cpu().numpy()
-    for row in np.flatnonzero(chosen).tolist():
-        left, top, right, bottom = _ends(flat[row], margins[row], kept[row], (width, height))
-        columns = torch.arange(width, device=images.device).clamp(left, right - 1)
-        rows = torch.arange(height, device=images.device).clamp(top, bottom - 1)
-        out[row] = images[row][:, rows][:, :, columns]
-        shown = images.new_zeros(height, width)
-        shown[top:bottom, left:right] = 1
-        inside[row, 0] = shown
-    return out, inside
+
+    def ends(row: int) -> tuple[slice, slice]:
+        return _ends(flat[row], margins[row], kept[row], width, height)
+
+    def cut(picture: Tensor, row: int) -> Tensor:
+        rows, columns = ends(row)
+        picture = picture[..., rows, columns]
+        around = (columns.start, width - columns.stop, rows.start, height - rows.stop)
+        return F.pad(picture, around, mode="replicate")
+
+    def within(everywhere: Tensor, row: int) -> Tensor:
+        there = torch.zeros_like(everywhere)
+        there[..., *ends(row)] = 1
+        return there
+
+    return changed(images, chosen, cut), changed(images.new_ones(batch, 1, height, width), chosen, within)
 
 
 def _ends(
-    points: Float[np.ndarray, "468 2"], margins: np.ndarray, kept: np.ndarray, size: tuple[int, int]
-) -> tuple[int, int, int, int]:
-    """Where a photo ends: first column and row of it, first ones after it; one pixel is left at least."""
-    (x0, y0), (x1, y1) = points.min(0), points.max(0)
-    sides = np.array([x1 - x0, y1 - y0, x1 - x0, y1 - y0])
-    borders = np.array([x0, y0, x1, y1]) + np.array([-1, -1, 1, 1]) * margins * sides
-    whole = np.array([0, 0, *size])
-    borders = np.clip(np.round(borders), 0, np.tile(size, 2))
-    left, top, right, bottom = map(int, np.where(kept, whole, borders))
-    left, top = min(left, size[0] - 1), min(top, size[1] - 1)
-    return left, top, max(right, left + 1), max(bottom, top + 1)
+    points: Float[np.ndarray, "468 2"], margins: np.ndarray, kept: np.ndarray, width: int, height: int
+) -> tuple[slice, slice]:
+    """Rows and columns of a crop that a photo fills, one of each at least."""
+    low, high = points.min(0), points.max(0)
+    side, size = high - low, np.array([width, height])
+    first = np.where(kept[:2], 0, np.round(low - margins[:2] * side)).clip(0, size - 1)
+    after = np.where(kept[2:], size, np.round(high + margins[2:] * side)).clip(first + 1, size)
+    columns, rows = (slice(int(a), int(b)) for a, b in zip(first, after, strict=True))
+    return rows, columns

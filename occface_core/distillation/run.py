@@ -28,7 +28,7 @@ from occface_core.networks.backbones import GROWS, ResNetFeatures
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
-from occface_core.networks.guided import GuidedEncoder, guided_encoder, startable
+from occface_core.networks.guided import guided_encoder, looking_first, startable
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def make_model(
     prior: LandmarkPrior | None = None,
     first: FaceEncoder | None = None,
 ) -> FaceEncoder:
-    """A fresh network, started from `start_from`, or for students from the teacher when shapes agree.
+    """A fresh network, started from `start_from`, or for students from the teacher when it fits.
 
     Args:
         config: the run's settings.
@@ -95,12 +95,14 @@ def make_model(
         source = None
     elif config.start_from:
         source = load_encoder(config.start_from, head="open")
-        if not _fits(source, config):
+    if source is not None and (given := _other_backbone(source, config)):
+        if config.start_from:
             raise CheckpointError(
-                f"{config.start_from} has backbone {source.config.backbone!r}, this run {config.backbone!r}; "
-                f"give --backbone {source.config.backbone}, or --start-from scratch"
+                f"{config.start_from} has backbone {given!r}, this run {config.backbone!r}; "
+                f"give --backbone {given}, or --start-from scratch"
             )
-    if source is None or not _fits(source, config):
+        source = None
+    if source is None:
         if config.only:
             raise ConfigError(f"only {config.only!r}: there is no trained network to start from")
         return model
@@ -110,11 +112,10 @@ def make_model(
     return model
 
 
-def _fits(source: FaceEncoder, config: TrainConfig) -> bool:
-    """Whether a run's network can start from another: it has the same backbone, or one that grows into it."""
-    start = source.first if isinstance(source, GuidedEncoder) and not config.guided_by else source
-    given = start.config.backbone
-    return given == config.backbone or config.backbone in GROWS.get(given, ())
+def _other_backbone(source: FaceEncoder, config: TrainConfig) -> str | None:
+    """Backbone of the network a run would start from, where the run's neither is it nor grows from it."""
+    given = (source if config.guided_by else looking_first(source)).config.backbone
+    return None if config.backbone in (given, *GROWS.get(given, ())) else given
 
 
 def encoder_config(config: TrainConfig) -> EncoderConfig:
@@ -156,8 +157,7 @@ def first_look(source: str) -> FaceEncoder:
     Raises:
         CheckpointError: it cannot be read.
     """
-    network = load_encoder(source, head="open")
-    return network.first if isinstance(network, GuidedEncoder) else network
+    return looking_first(load_encoder(source, head="open"))
 
 
 def _refuse_losses(config: TrainConfig, lost: set[str]) -> None:

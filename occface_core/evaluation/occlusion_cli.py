@@ -198,13 +198,13 @@ def _twins(
         size,
         args.family,
         tuple(args.coverage),
-        max(1, args.duplicates),
-        args.seed,
-        args.second,
-        args.pixels,
-        args.harsh,
-        args.stretch,
-        args.cut,
+        covers=max(1, args.duplicates),
+        seed=args.seed,
+        second=args.second,
+        pixels=args.pixels,
+        harsh=args.harsh,
+        stretch=args.stretch,
+        cut=args.cut,
     )
     mean_points = head.landmarks(head.v_template[None], "468")[0]
     left_out = [*packed.skipped, *((name, "no landmarks") for name in photos.missing)]

@@ -28,6 +28,8 @@ from occface_core.occlusion.types import Occlusion
 
 VERSION = 5  # raise it when the same settings give other pixels: predictions made before then fit no more
 
+LATER = ("harsh", "stretch", "cut")  # settings that came after VERSION: twins without them are what they were
+
 
 @dataclass(frozen=True)
 class TwinSettings:
@@ -145,8 +147,8 @@ class EvaluationTwins:
     def identifier(self) -> str:
         """Names these very twins: photos, landmarks, settings and the version of the recipe."""
         settings = asdict(self.settings)
-        for name, plain in (("harsh", False), ("stretch", 1.0), ("cut", False)):
-            if settings[name] == plain:  # came later: twins without it are what they were
+        for name in LATER:
+            if settings[name] == getattr(TwinSettings, name):
                 del settings[name]
         digest = hashlib.sha256(json.dumps([VERSION, settings, self.packed.names]).encode())
         digest.update(np.ascontiguousarray(self.packed.points[:, :468]).tobytes())
@@ -212,14 +214,15 @@ class EvaluationTwins:
             other_images=other,
             second=self.settings.second,
         )
-        image = made.image
+        image, mask = made.image, made.mask
         if self.settings.harsh:
             image = harsh(image, 1.0, np.random.default_rng([self.settings.seed, 10, row, number]))
         if self.settings.pixels:
             image = shrunk(image, self.settings.pixels, 0.0, generator)
-        share = float(self.settings.cut)
-        image, inside = cut_off(image, points, share, [self.settings.seed, 11, row, number])
-        return replace(made, image=image, mask=made.mask * inside)
+        if self.settings.cut:
+            image, inside = cut_off(image, points, 1.0, [self.settings.seed, 11, row, number])
+            mask = mask * inside
+        return replace(made, image=image, mask=mask)
 
 
 def _whole(image: Tensor) -> Tensor:

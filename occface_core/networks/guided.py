@@ -9,6 +9,7 @@ coordinate code is part of the guide; the mask and the shaded drawing are ours.
 """
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,8 @@ from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.backbones import widened
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
 from occface_core.rendering.renderer import Renderer
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Guide:
@@ -136,6 +139,11 @@ class GuidedEncoder(FaceEncoder):
         return self.backbone(torch.cat([(image - 0.5) * 4.0, guide.to(image.dtype)], dim=1))
 
 
+def looking_first(network: Network) -> Network | FaceEncoder:
+    """The first look of a guided network; any other network looks first itself."""
+    return network.first if isinstance(network, GuidedEncoder) else network
+
+
 def startable(source: FaceEncoder, model: FaceEncoder) -> dict[str, Tensor]:
     """State of `source` in the shapes of `model`, where only one of the two is guided.
 
@@ -143,7 +151,7 @@ def startable(source: FaceEncoder, model: FaceEncoder) -> dict[str, Tensor]:
     convolution it adds silent channels. A network that is not guided starts from a guided one's first look.
     """
     if not isinstance(model, GuidedEncoder):
-        return (source.first if isinstance(source, GuidedEncoder) else source).state_dict()
+        return looking_first(source).state_dict()
     given = source.state_dict()
     if isinstance(source, GuidedEncoder):
         return {k: v for k, v in given.items() if not k.startswith("first.")} | first_of(model)

@@ -17,7 +17,7 @@ from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceEr
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.networks.guided import GuidedEncoder
+from occface_core.networks.guided import looking_first
 from occface_core.pipeline.boxes import BoxLike, as_box
 from occface_core.pipeline.detection import Detection, FaceDetector
 from occface_core.pipeline.fitting import Fit, Target, pose_heads, to_numpy
@@ -99,7 +99,7 @@ class FaceReconstructor:
         self.detector: Detector = detector or FaceDetector()
         last = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
         # Where to look a guided network's first look tells as well, in half of the time.
-        first = self.encoder.first if isinstance(self.encoder, GuidedEncoder) else self.encoder
+        first = looking_first(self.encoder)
         self.placer = Placer(
             first, self.head, self.device, last=last or self.encoder, batch_size=batch_size
         )

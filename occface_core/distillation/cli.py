@@ -20,6 +20,8 @@ HELP = {
     "start_from": "checkpoint to start from, or 'scratch'; without it the --damior network or the teacher, "
     "where the recipe distils one, else random weights",
     "guided_by": "learner, damior, diamor: network whose mask and drawing of a face the trained one sees too",
+    "completes": "learner, damior, diamor: network that draws what is hidden, so that the trained one sees "
+    "the completed face; start from its teacher",
     "only": "part of the network to train, as mask_head; the rest stays as it is",
     "backbone": "resnet18, resnet34, resnet50, mobilenet_v3_small or mobilenet_v3_large",
     "input_size": "side of the crops, pixels",

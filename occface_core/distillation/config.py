@@ -10,7 +10,7 @@ from occface_core.networks.backbones import BACKBONES
 
 RECIPES: tuple[str, ...] = ("teacher", "learner", "damior", "diamor", "focus", "multiview")
 PROFILING: tuple[str, ...] = ("teacher", "learner", "damior", "diamor")  # recipes with `profile_share`
-DISTILLING: tuple[str, ...] = ("learner", "damior", "diamor")  # recipes with `guided_by`
+DISTILLING: tuple[str, ...] = ("learner", "damior", "diamor")  # recipes with `guided_by` and `completes`
 OCCLUDERS: tuple[str, ...] = ("painted", "batched")
 PRECISIONS: tuple[str, ...] = ("auto", "32-true", "bf16-mixed")
 DEVICES: tuple[str, ...] = ("auto", "cpu", "cuda")
@@ -31,6 +31,8 @@ class TrainConfig:
         start_from: checkpoint to start from (a student starts from its teacher unless this says "scratch").
         guided_by: network that looks first and tells the trained one what it saw, see networks/guided.py;
             of a guided network its first look. Empty: none.
+        completes: network, guided or not, that says what is hidden and draws it, so that the trained one sees
+            the completed face, see networks/completing.py. Empty: none.
         only: part of the network to train, "mask_head" for instance; the rest stays bit for bit. Empty: all.
         minutes: time budget; the learning rate falls to zero at its end.
         steps: stop after so many steps instead (exact reruns); 0 means by time.
@@ -78,6 +80,7 @@ class TrainConfig:
     teacher: str = "teacher"
     start_from: str = ""
     guided_by: str = ""
+    completes: str = ""
     only: str = ""
     backbone: str = "resnet18"
     input_size: int = 112
@@ -167,10 +170,15 @@ class TrainConfig:
                 f"profile_share {self.profile_share} of {self.photo_count} photos per batch turns none; "
                 "raise it or --batch-size, or leave it out where there are no photos"
             )
-        if self.guided_by and self.recipe not in DISTILLING:
+        for name in ("guided_by", "completes"):
+            if getattr(self, name) and self.recipe not in DISTILLING:
+                raise ConfigError(
+                    f"{name} {getattr(self, name)}: recipe {self.recipe} trains no further look; "
+                    f"{', '.join(DISTILLING)} do"
+                )
+        if self.guided_by and self.completes:
             raise ConfigError(
-                f"guided_by {self.guided_by}: recipe {self.recipe} trains no second look; "
-                f"{', '.join(DISTILLING)} do"
+                f"guided_by {self.guided_by} and completes {self.completes}: a run trains one further look"
             )
         if self.recipe == "diamor" and self.photo_count % self.duplicates:
             raise ConfigError(

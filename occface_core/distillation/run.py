@@ -26,9 +26,10 @@ from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.backbones import GROWS, ResNetFeatures
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
+from occface_core.networks.completing import CompletingEncoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
-from occface_core.networks.guided import guided_encoder, looking_first, startable
+from occface_core.networks.looks import further_look, looking_first, startable
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ def make_model(
         first: network that looks first, where the run trains a second look.
     """
     own = encoder_config(config)
-    model = FaceEncoder(own) if first is None else guided_encoder(own, first)
+    completes = bool(config.completes)
+    model = FaceEncoder(own) if first is None else further_look(own, first, completes=completes)
     if model.evidence is not None and prior is not None:
         model.evidence.set_prior(prior, points_to_find(prior, config.evidence_count))
     source = teacher
@@ -114,7 +116,7 @@ def make_model(
 
 def _other_backbone(source: FaceEncoder, config: TrainConfig) -> str | None:
     """Backbone of the network a run would start from, where the run's neither is it nor grows from it."""
-    given = (source if config.guided_by else looking_first(source)).config.backbone
+    given = (source if config.guided_by or config.completes else looking_first(source)).config.backbone
     return None if config.backbone in (given, *GROWS.get(given, ())) else given
 
 
@@ -122,12 +124,13 @@ def encoder_config(config: TrainConfig) -> EncoderConfig:
     """What the network that a run trains is built like."""
     # A head that no term trains says nothing, and leaves synchronised processes waiting for its gradients.
     regions = SIGMA_REGIONS if "sigma" in TERMS[config.recipe] else ()
+    mask_size = 0 if config.completes else config.mask_size
     return EncoderConfig(
         backbone=config.backbone,
         input_size=config.input_size,
-        mask_size=config.mask_size,
-        mask_detail=config.mask_detail if config.mask_size else 0,
-        mask_edges=config.mask_edges if config.mask_size else 0,
+        mask_size=mask_size,
+        mask_detail=config.mask_detail if mask_size else 0,
+        mask_edges=config.mask_edges if mask_size else 0,
         local_channels=config.local_channels,
         sigma_regions=regions,
         evidence_size=PRIOR_SIZE,
@@ -151,13 +154,18 @@ def take_over(model: FaceEncoder, source: FaceEncoder) -> set[str]:
     return (own.keys() | given.keys()) - fitting.keys()
 
 
-def first_look(source: str) -> FaceEncoder:
-    """The network that looks first: a student, or of a guided one its own first look.
+def looking_before(config: TrainConfig) -> FaceEncoder | None:
+    """The network that looks before the trained one, if any does.
+
+    To guide, that is a student, or of a guided one its own first look; to complete, all but the last look.
 
     Raises:
         CheckpointError: it cannot be read.
     """
-    return looking_first(load_encoder(source, head="open"))
+    if config.completes:
+        source = load_encoder(config.completes, head="open")
+        return source.first if isinstance(source, CompletingEncoder) else source
+    return looking_first(load_encoder(config.guided_by, head="open")) if config.guided_by else None
 
 
 def _refuse_losses(config: TrainConfig, lost: set[str]) -> None:
@@ -223,7 +231,7 @@ def run_training(config: TrainConfig) -> dict:
     if config.evidence_count:
         prior = photo_prior(sampler) if sampler is not None else render_prior(scene)
     start = damior or (teacher if RECIPE_CLASSES[config.recipe].needs_teacher else None)
-    first = first_look(config.guided_by) if config.guided_by else None
+    first = looking_before(config)
     model = make_model(config, start, prior, first).to(memory_format=torch.channels_last)
     sheet = None
     if config.sheet_minutes and fabric.is_global_zero:

@@ -10,7 +10,7 @@ import torch
 
 from occface_core.errors import CheckpointError, ConfigError
 from occface_core.networks.encoder import FaceEncoder
-from occface_core.networks.guided import make_encoder
+from occface_core.networks.looks import make_encoder
 
 
 def average_encoders(networks: Mapping[str, FaceEncoder]) -> FaceEncoder:

@@ -13,7 +13,7 @@ from torch import Tensor
 from occface_core.assets import asset_path, load_safetensors
 from occface_core.errors import AssetError, CheckpointError, OccFaceError
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
-from occface_core.networks.guided import make_encoder
+from occface_core.networks.looks import make_encoder
 
 FORMAT = "occface-encoder"
 SHARD_BYTES = 15 * 2**20

@@ -22,7 +22,9 @@ from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import DECA_236, FaceParameters, layout
 from occface_core.networks.backbones import BACKBONES, build_backbone
 from occface_core.networks.evidence import PRIOR_SIZE, Evidence, LandmarkEvidence
-from occface_core.networks.heads import LocalFeatures, MaskHead
+from occface_core.networks.heads import Bounded, LocalFeatures, MaskHead
+
+HIDDEN = 1024  # numbers that the code is read from
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class EncoderConfig:
     mask_detail: int = 0  # channels of the mask's refinement at 1/2 of the crop; 0: none
     mask_edges: int = 0  # channels of its refinement at the crop's own pixels; 0: none
     guided_by: "EncoderConfig | None" = None  # the network that looks first, see networks/guided.py
+    completes: bool = False  # sees the face completed by that network, see networks/completing.py
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -65,11 +68,17 @@ class EncoderConfig:
                 raise ConfigError(f"{name} {getattr(self, name)} must be within 0..256")
         if self.guided_by is not None:
             self._check_guide(self.guided_by)
+        elif self.completes:
+            raise ConfigError("completes: there is no network that looks first and draws what is hidden")
 
     def _check_guide(self, first: "EncoderConfig") -> None:
         """One network can be guided by another only where both see the same crops and speak of one head."""
-        if first.guided_by is not None:
+        if first.completes or (first.guided_by is not None and not self.completes):
             raise ConfigError("the network that looks first must not be guided by another")
+        if self.completes and not first.mask_size:
+            raise ConfigError("completes: the network that looks first must say what is hidden (mask_size)")
+        if self.completes and self.mask_size:
+            raise ConfigError("completes: the mask is the first look's; mask_size must be 0")
         for name in ("input_size", "layout", "head", "crop_scale"):
             own, theirs = getattr(self, name), getattr(first, name)
             if own != theirs:
@@ -103,26 +112,6 @@ class EncoderOutput:
     mask_logits: Float[Tensor, "B 1 M M"] | None = None
     log_sigma: Float[Tensor, "B R"] | None = None
     evidence: Evidence | None = None
-
-
-class _Bounded(torch.autograd.Function):
-    """Clamp whose gradient survives outside the bounds when it points back inside.
-
-    A plain clamp kills the gradient there, and an expression once pushed below 0 would never return.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(x)
-        ctx.bounds = (low, high)
-        return x.clamp(low, high)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
-        (x,) = ctx.saved_tensors
-        low, high = ctx.bounds
-        stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
-        return grad.masked_fill(stuck, 0.0), None, None
 
 
 def default_code_statistics() -> tuple[Float[Tensor, "236"], Float[Tensor, "236"]]:
@@ -168,12 +157,12 @@ class FaceEncoder(nn.Module):
         self.expression_bounds = expression_bounds
         self.backbone = build_backbone(config.backbone, channels=3 + self.guide_channels)
         width = self.backbone.feature_size
-        hidden, last = nn.Linear(width, 1024), nn.Linear(1024, self.layout.size)
+        hidden, last = nn.Linear(width, HIDDEN), nn.Linear(HIDDEN, self.layout.size)
         self.layers = nn.Sequential(hidden, nn.ReLU(inplace=True), last)
         nn.init.normal_(last.weight, std=1e-3)
         nn.init.zeros_(last.bias)
         self.local = (
-            LocalFeatures(self.backbone.pyramid_channels, config.local_channels, 1024)
+            LocalFeatures(self.backbone.pyramid_channels, config.local_channels, HIDDEN)
             if config.local_channels
             else None
         )
@@ -187,7 +176,7 @@ class FaceEncoder(nn.Module):
                 blocks=config.evidence_blocks,
             )
             # Both start at zero, as the local features do.
-            self.evidence_hidden = nn.Linear(size, 1024, bias=False)
+            self.evidence_hidden = nn.Linear(size, HIDDEN, bias=False)
             self.evidence_code = nn.Linear(size, self.layout.size, bias=False)
             nn.init.zeros_(self.evidence_hidden.weight)
             nn.init.zeros_(self.evidence_code.weight)
@@ -230,9 +219,9 @@ class FaceEncoder(nn.Module):
         pyramid: list[Tensor],
         *,
         heads: bool,
-        known: Float[Tensor, "B N"] | float = 0.0,
+        known: Float[Tensor, "B N"] | None = None,
     ) -> dict[str, Tensor]:
-        """Read a backbone's features and maps of `image`, see `tensors`; `known` is added to the raw code."""
+        """Read a backbone's features and maps of `image`, see `tensors`; `known`: another look's raw code."""
         evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
         with torch.autocast(image.device.type, enabled=False):
@@ -242,9 +231,12 @@ class FaceEncoder(nn.Module):
                 hidden = hidden + self.local(pyramid)
             if evidence is not None:
                 hidden = hidden + self.evidence_hidden(evidence.z)
-            raw = self.layers[2](self.layers[1](hidden)) + known
+            hidden = self.layers[1](hidden)
+            raw = self.layers[2](hidden)
             if evidence is not None:
                 raw = raw + self.evidence_code(evidence.z)
+            if known is not None:
+                raw = self.joined(raw, known, hidden)
         result = {"code": self.decode_raw(raw), "features": features}
         if evidence is not None:
             result |= {f"evidence_{name}": value for name, value in vars(evidence).items()}
@@ -255,6 +247,12 @@ class FaceEncoder(nn.Module):
         if self.sigma_head is not None:
             result["log_sigma"] = self.sigma_head(features) + self.sigma_scale.log()
         return result
+
+    def joined(
+        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B N"], hidden: Float[Tensor, "B 1024"]
+    ) -> Float[Tensor, "B N"]:
+        """The raw code, given another look's and what the regression sees; for networks that look again."""
+        raise NotImplementedError(f"{type(self).__name__} looks once")
 
     def mask(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 M M"]:
         """Logits of the visible-face mask alone, of a network that predicts one."""
@@ -290,5 +288,5 @@ class FaceEncoder(nn.Module):
         s = self.layout.slices["exp"]
         low, high = self.expression_bounds
         return torch.cat(
-            [code[:, : s.start], _Bounded.apply(code[:, s], low, high), code[:, s.stop :]], dim=1
+            [code[:, : s.start], Bounded.apply(code[:, s], low, high), code[:, s.stop :]], dim=1
         )

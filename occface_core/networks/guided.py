@@ -8,9 +8,6 @@ is from Zhu et al., "Face Alignment Across Large Poses: A 3D Solution" (CVPR 201
 coordinate code is part of the guide; the mask and the shaded drawing are ours.
 """
 
-from dataclasses import replace
-from typing import TypeVar
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -19,11 +16,10 @@ from torch import Tensor, nn
 from occface_core.errors import ConfigError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
-from occface_core.networks.backbones import widened
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
 from occface_core.rendering.renderer import Renderer
 
-Network = TypeVar("Network", bound=nn.Module)
+FILLED = ("face", "eyes", "lips", "teeth", "mouth_interior")  # regions of the head that a drawing completes
 
 
 class Guide:
@@ -43,7 +39,9 @@ class Guide:
         self.renderer = Renderer(head, size, cull_back=True).to(self.device)
         face = head.v_template[head.regions["face"] > 0.5]
         # Within about -2..2 over the face, as colours are in a backbone's input.
-        self.place = ((head.v_template - face.mean(0)) / face.std(0)).clamp(-3, 3)
+        place = ((head.v_template - face.mean(0)) / face.std(0)).clamp(-3, 3)
+        inside = torch.stack([head.regions[name] for name in FILLED]).amax(0)
+        self.attributes = torch.cat([place, inside[:, None]], dim=1)
 
     def draw(self, output: EncoderOutput) -> Float[Tensor, "B 7 S S"]:
         """Channels for the second look: mask -2 (hidden) to 2 (visible skin), colours and coordinates.
@@ -51,14 +49,32 @@ class Guide:
         Where the head is not drawn its channels are 0. A network without a mask sees all as visible; numbers
         that are not finite draw nothing.
         """
+        return self._drawn(output)[0]
+
+    def complete(
+        self, image: Float[Tensor, "B 3 S S"], output: EncoderOutput
+    ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 7 S S"]]:
+        """Crops with the drawn face over what of it is hidden, and the channels of `draw`.
+
+        Eyes and the inside of the mouth count as face. Hair, hat and background stay, as does what covers
+        them. The seam is three pixels wide.
+        """
+        channels, inside = self._drawn(output)
+        hidden = (0.5 - channels[:, :1] / 4.0) * inside
+        hidden = F.avg_pool2d(F.pad(hidden, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        drawn = channels[:, 1:4] / 4.0 + 0.5
+        return torch.lerp(image, drawn.to(image.dtype), hidden.to(image.dtype)), channels
+
+    def _drawn(self, output: EncoderOutput) -> tuple[Float[Tensor, "B 7 S S"], Float[Tensor, "B 1 S S"]]:
+        """The channels, and 1 where the drawn head is face."""
         params = output.params
         sane = output.code.isfinite().all(dim=1)
         verts = self.head(params.betas, params.expression, params.pose).verts
         verts = torch.where(sane[:, None, None], verts, self.head.v_template)
         camera = torch.where(sane[:, None], params.camera, params.camera.new_tensor([9.0, 0.0, 0.0]))
         colour = self.albedo.vertex_albedo(params.albedo, self.head)
-        place = self.place.expand(len(verts), -1, -1)
-        drawn = self.renderer(verts, camera, colour, params.sh_coeffs, attributes=place)
+        attributes = self.attributes.expand(len(verts), -1, -1)
+        drawn = self.renderer(verts, camera, colour, params.sh_coeffs, attributes=attributes)
         assert drawn.attributes is not None
         picture = (drawn.image.clamp(0, 1) - 0.5) * 4.0 * drawn.mask
         shown = sane[:, None, None, None].to(picture.dtype)
@@ -66,7 +82,9 @@ class Guide:
         if output.mask_logits is not None:
             visible = (output.mask_logits.float().nan_to_num().sigmoid() - 0.5) * 4.0
             visible = F.interpolate(visible, picture.shape[-2:], mode="bilinear", align_corners=False)
-        return torch.cat([visible, (picture * shown).nan_to_num(), drawn.attributes * shown], dim=1)
+        place, inside = drawn.attributes[:, :3], drawn.attributes[:, 3:]
+        channels = torch.cat([visible, (picture * shown).nan_to_num(), place * shown], dim=1)
+        return channels, (inside > 0.9) * shown
 
 
 class GuidedEncoder(FaceEncoder):
@@ -93,11 +111,22 @@ class GuidedEncoder(FaceEncoder):
         if config.head != "open":
             raise ConfigError(f"guided networks draw the open head; this one is for head {config.head!r}")
         super().__init__(config, expression_bounds=expression_bounds)
-        self.first = FaceEncoder(config.guided_by, expression_bounds=expression_bounds)
+        kind = FaceEncoder if config.guided_by.guided_by is None else GuidedEncoder
+        self.first = kind(config.guided_by, expression_bounds=expression_bounds)
         self.first.requires_grad_(False).eval()
+        self.link()
+        self._guide: Guide | None = None
+
+    def link(self) -> None:
+        """`known_code`: from the first raw code to the second."""
         self.known_code = nn.Linear(self.layout.size, self.layout.size, bias=False)
         nn.init.zeros_(self.known_code.weight)
-        self._guide: Guide | None = None
+
+    def joined(
+        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B N"], hidden: Float[Tensor, "B 1024"]
+    ) -> Float[Tensor, "B N"]:
+        """The second code, with what the first is known to say."""
+        return raw + self.known_code(known)
 
     def train(self, mode: bool = True) -> "GuidedEncoder":
         """Training mode for the second network; the first stays as it is."""
@@ -116,10 +145,12 @@ class GuidedEncoder(FaceEncoder):
         """As `FaceEncoder.tensors`, after the second look."""
         image = self.resized(image)
         first = self.look_first(image)
-        with torch.autocast(image.device.type, enabled=False):
-            raw = ((first.code - self.code_mean) / self.code_scale).nan_to_num()
-            known = self.known_code(raw)
-        return self.answer(image, *self.look_again(image, first), heads=heads, known=known)
+        return self.answer(image, *self.look_again(image, first), heads=heads, known=self.raw_code(first))
+
+    def raw_code(self, first: EncoderOutput) -> Float[Tensor, "B N"]:
+        """The first answer in the scale of raw outputs; what is not finite says nothing."""
+        with torch.autocast(first.code.device.type, enabled=False):
+            return ((first.code - self.code_mean) / self.code_scale).nan_to_num()
 
     def look(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
         """The second backbone's features and maps."""
@@ -137,46 +168,3 @@ class GuidedEncoder(FaceEncoder):
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
             guide = self.guide(image.device).draw(first)
         return self.backbone(torch.cat([(image - 0.5) * 4.0, guide.to(image.dtype)], dim=1))
-
-
-def looking_first(network: Network) -> Network | FaceEncoder:
-    """The first look of a guided network; any other network looks first itself."""
-    return network.first if isinstance(network, GuidedEncoder) else network
-
-
-def startable(source: FaceEncoder, model: FaceEncoder) -> dict[str, Tensor]:
-    """State of `source` in the shapes of `model`, where only one of the two is guided.
-
-    A guided network starts from another's second look, or from a network that is not guided, to whose first
-    convolution it adds silent channels. A network that is not guided starts from a guided one's first look.
-    """
-    if not isinstance(model, GuidedEncoder):
-        return looking_first(source).state_dict()
-    given = source.state_dict()
-    if isinstance(source, GuidedEncoder):
-        return {k: v for k, v in given.items() if not k.startswith("first.")} | first_of(model)
-    stem = next(k for k, v in given.items() if k.startswith("backbone.") and v.ndim == 4)
-    given[stem] = widened(given[stem], model.state_dict()[stem].shape[1])
-    silent = {k: v for k, v in model.state_dict().items() if k.startswith("known_code.")}
-    return given | silent | first_of(model)
-
-
-def first_of(model: GuidedEncoder) -> dict[str, Tensor]:
-    """State of a guided network's first look under its names there."""
-    return {f"first.{name}": value for name, value in model.first.state_dict().items()}
-
-
-def guided_encoder(config: EncoderConfig, first: FaceEncoder) -> GuidedEncoder:
-    """An untrained second look at what a copy of `first` sees; `config` is the second network's alone."""
-    bounds = first.expression_bounds
-    model = GuidedEncoder(replace(config, guided_by=first.config), expression_bounds=bounds)
-    model.first.load_state_dict(first.state_dict())
-    return model
-
-
-def make_encoder(
-    config: EncoderConfig, *, expression_bounds: tuple[float, float] | None = (0.0, 1.0)
-) -> FaceEncoder:
-    """An untrained network of a configuration, guided where it says so."""
-    kind = FaceEncoder if config.guided_by is None else GuidedEncoder
-    return kind(config, expression_bounds=expression_bounds)

@@ -1,4 +1,4 @@
-"""What reads a backbone's maps beside the code: the visible-face mask and the unpooled features."""
+"""What an encoder has beside its backbone: visible-face mask, unpooled features, bounded expressions."""
 
 import torch
 import torch.nn.functional as F
@@ -136,3 +136,23 @@ class LocalFeatures(nn.Module):
                 x = F.adaptive_avg_pool2d(x, grid)
             cells.append(x.flatten(1))
         return self.out(torch.cat(cells, dim=1))
+
+
+class Bounded(torch.autograd.Function):
+    """Clamp whose gradient survives outside the bounds when it points back inside.
+
+    A plain clamp kills the gradient there, and an expression once pushed below 0 would never return.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, low: float, high: float) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(x)
+        ctx.bounds = (low, high)
+        return x.clamp(low, high)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        low, high = ctx.bounds
+        stuck = ((x < low) & (grad > 0)) | ((x > high) & (grad < 0))
+        return grad.masked_fill(stuck, 0.0), None, None

@@ -17,7 +17,7 @@ from occface_core.errors import BoxError, CheckpointError, ConfigError, NoFaceEr
 from occface_core.morphable.head_model import HeadModel
 from occface_core.morphable.regions import region_weight
 from occface_core.networks.encoder import EncoderOutput
-from occface_core.networks.guided import looking_first
+from occface_core.networks.looks import looking_first
 from occface_core.pipeline.boxes import BoxLike, as_box
 from occface_core.pipeline.detection import Detection, FaceDetector
 from occface_core.pipeline.fitting import Fit, Target, pose_heads, to_numpy

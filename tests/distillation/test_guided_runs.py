@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from occface_core.distillation.config import TrainConfig
-from occface_core.distillation.run import encoder_config, first_look, make_model, run_training
+from occface_core.distillation.run import encoder_config, looking_before, make_model, run_training
 from occface_core.distillation.trainer import model_path
 from occface_core.errors import CheckpointError
 from occface_core.networks.checkpoints import load_encoder, save_encoder
+from occface_core.networks.completing import CompletingEncoder
 from occface_core.networks.encoder import FaceEncoder
 from occface_core.networks.guided import GuidedEncoder
 
@@ -58,7 +59,7 @@ def test_a_deeper_network_starts_from_a_shallower_one_as_it_is(config: TrainConf
     deep = config.replace(
         recipe="damior", backbone="resnet34", start_from=str(shallow), guided_by=str(shallow)
     )
-    grown = make_model(deep, None, None, first_look(str(shallow))).eval()
+    grown = make_model(deep, None, None, looking_before(deep)).eval()
     assert (grown.config.backbone, grown.first.config.backbone) == ("resnet34", "resnet18")
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -76,3 +77,24 @@ def test_a_shallower_network_does_not_start_from_a_deeper_one(config: TrainConfi
     save_encoder(FaceEncoder(encoder_config(config.replace(backbone="resnet34"))), deep)
     with pytest.raises(CheckpointError, match="'resnet34', this run 'resnet18'"):
         make_model(config.replace(backbone="resnet18", start_from=str(deep)), None)
+
+
+def test_a_look_at_the_completed_face_learns_and_goes_on(
+    guided: TrainConfig, teacher_file: str, tmp_path: Path
+) -> None:
+    trained(guided.replace(steps=1))
+    student = str(model_path(guided.out))
+    third = guided.replace(out=tmp_path / "third", guided_by="", completes=student, start_from=teacher_file)
+    network = trained(third)
+    assert isinstance(network, CompletingEncoder)
+    for name, value in load_encoder(student).state_dict().items():
+        assert torch.equal(network.first.state_dict()[name], value), name
+    assert network.believe.weight.abs().max() > 0
+    assert run_training(third.replace(steps=3))["resumed"]
+    # What completes is taken from a network that completes: all of its looks but the last.
+    whole = str(model_path(third.out))
+    again = third.replace(out=tmp_path / "again", completes=whole, start_from=whole, only="believe", steps=1)
+    then = trained(again)
+    before = load_encoder(whole).state_dict()
+    changed = {name for name, value in then.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"believe.weight", "believe.bias"}

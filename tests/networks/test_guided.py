@@ -15,7 +15,8 @@ from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.averaging import average_encoders
 from occface_core.networks.checkpoints import load_encoder, save_encoder
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
-from occface_core.networks.guided import Guide, GuidedEncoder, guided_encoder, make_encoder
+from occface_core.networks.guided import Guide, GuidedEncoder
+from occface_core.networks.looks import further_look, make_encoder
 
 SMALL = EncoderConfig(
     backbone="mobilenet_v3_small",
@@ -37,7 +38,7 @@ def first() -> FaceEncoder:
 @pytest.fixture
 def guided(first: FaceEncoder) -> GuidedEncoder:
     torch.manual_seed(1)
-    return guided_encoder(SMALL, first).eval()
+    return further_look(SMALL, first).eval()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_it_starts_with_the_first_answer(backbone: str, crops: Tensor) -> None:
     config = replace(SMALL, backbone=backbone)
     torch.manual_seed(3)
     first = FaceEncoder(config).eval()
-    model = guided_encoder(config, first)
+    model = further_look(config, first)
     assert take_over(model, first) == set()
     model.eval()
     with torch.no_grad():
@@ -192,5 +193,5 @@ def test_networks_that_do_not_fit_are_refused() -> None:
     other = replace(SMALL, head="flame")
     with pytest.raises(ConfigError, match="open head"):
         make_encoder(replace(other, guided_by=other))
-    with pytest.raises(ConfigError, match="trains no second look"):
+    with pytest.raises(ConfigError, match="trains no further look"):
         TrainConfig(recipe="teacher", guided_by="student")

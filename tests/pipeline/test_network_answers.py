@@ -9,7 +9,7 @@ import torch
 from occface_core.distillation.run import take_over
 from occface_core.errors import CheckpointError
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
-from occface_core.networks.guided import guided_encoder
+from occface_core.networks.looks import further_look
 from occface_core.pipeline.reconstructor import FaceReconstructor
 
 Maker = Callable[..., FaceReconstructor]
@@ -51,7 +51,7 @@ def test_a_guided_network_is_placed_by_its_first_look(make: Maker, photo: np.nda
     config = EncoderConfig(backbone="mobilenet_v3_small", input_size=64, mask_size=32)
     torch.manual_seed(0)
     first = FaceEncoder(config).eval()
-    guided = guided_encoder(config, first).eval()
+    guided = further_look(config, first).eval()
     take_over(guided, first)
     alone, both = (make(BOX, encoder=encoder, mirrored=True) for encoder in (first, guided))
     assert both.placer.network is guided.first

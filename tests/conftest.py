@@ -1,8 +1,8 @@
 """Shared fixtures, and run-time checks of every annotated shape.
 
-Modules of the package are imported through jaxtyping's hook, so a call with a wrong shape or type fails
-the test
-that makes it. Modules that hold compiled kernels stay as they are: compilers cannot see through the wrapper.
+Modules of the package are imported through jaxtyping's hook, so a call with a wrong shape or type fails the
+test that makes it. Modules that hold compiled kernels stay as they are: compilers cannot see through the
+wrapper.
 """
 
 import os
@@ -13,6 +13,10 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import install_import_hook
+
+# Threads of several processes on the same cores would wait for each other after every operation.
+PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+torch.set_num_threads(max(1, torch.get_num_threads() // PROCESSES))
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 KERNELS = re.compile(r"^\s*(import|from) (numba|triton)\b", re.MULTILINE)

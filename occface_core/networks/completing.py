@@ -9,12 +9,16 @@ longer misleads it. Its answer and the student's are mixed, number by number, in
 """
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from occface_core.errors import ConfigError
-from occface_core.networks.encoder import HIDDEN, EncoderConfig, EncoderOutput
+from occface_core.networks.encoder import EncoderConfig, EncoderOutput
 from occface_core.networks.guided import GuidedEncoder
+
+CELLS = 8  # to a side, that say where the face is hidden
+JUDGE = 256  # hidden numbers of what mixes the codes
 
 
 class CompletingEncoder(GuidedEncoder):
@@ -44,23 +48,49 @@ class CompletingEncoder(GuidedEncoder):
             nn.init.zeros_(self.sigma_head.bias)
 
     def link(self) -> None:
-        """`believe`: from what the regression sees to the share of the student in every number."""
-        self.believe = nn.Linear(HIDDEN, self.layout.size)
-        nn.init.zeros_(self.believe.weight)
-        nn.init.zeros_(self.believe.bias)
+        """`judge`: from both raw codes and what is seen to the student's shares and a correction."""
+        size = self.layout.size
+        last = nn.Linear(JUDGE, 2 * size)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.judge = nn.Sequential(nn.Linear(2 * size + CELLS**2, JUDGE), nn.ReLU(), last)
+
+    def train(self, mode: bool = True) -> "CompletingEncoder":
+        """Training mode, but for normalisation: its statistics stay the teacher's.
+
+        With statistics of completed and of poor pictures in them, what was seen clean is no longer measured
+        as the teacher measures it.
+        """
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.eval()
+        return self
 
     def joined(
-        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B N"], hidden: Float[Tensor, "B 1024"]
+        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"], hidden: Float[Tensor, "B 1024"]
     ) -> Float[Tensor, "B N"]:
-        """Own code and the student's, mixed."""
-        return torch.lerp(raw, known, self.believe(hidden).sigmoid())
+        """Own code and the student's, mixed and corrected; `known`: as the method of that name has it."""
+        code, seen = known.split([raw.shape[1], CELLS**2], dim=1)
+        # All of them about as large as 1, so that none is learned long before the others.
+        told = self.judge(torch.cat([code, 3 * (raw - code), 4 * seen - 1], dim=1))
+        share, correction = told.chunk(2, dim=1)
+        return torch.lerp(raw, code, share.sigmoid()) + 0.1 * correction
+
+    def known(self, first: EncoderOutput) -> Float[Tensor, "B K"]:
+        """The student's raw code, and how much of each cell of the crop it takes for visible face."""
+        assert first.mask_logits is not None
+        with torch.autocast(first.code.device.type, enabled=False):
+            seen = F.adaptive_avg_pool2d(first.mask_logits.float().sigmoid(), CELLS).flatten(1)
+            return torch.cat([self.raw_code(first), seen.nan_to_num()], dim=1)
 
     def tensors(self, image: Float[Tensor, "B 3 S S"], *, heads: bool = True) -> dict[str, Tensor]:
         """As `FaceEncoder.tensors`, after all looks."""
         image = self.resized(image)
         first = self.look_first(image)
-        result = self.answer(image, *self.look_again(image, first), heads=heads, known=self.raw_code(first))
-        if heads and first.mask_logits is not None:
+        result = self.answer(image, *self.look_again(image, first), heads=heads, known=self.known(first))
+        if heads:
+            assert first.mask_logits is not None  # EncoderConfig sees to it
             result["mask_logits"] = first.mask_logits
         if heads and self.sigma_head is not None and first.log_sigma is not None:
             result["log_sigma"] = result["log_sigma"] + first.log_sigma

@@ -219,9 +219,9 @@ class FaceEncoder(nn.Module):
         pyramid: list[Tensor],
         *,
         heads: bool,
-        known: Float[Tensor, "B N"] | None = None,
+        known: Float[Tensor, "B K"] | None = None,
     ) -> dict[str, Tensor]:
-        """Read a backbone's features and maps of `image`, see `tensors`; `known`: another look's raw code."""
+        """Read a backbone's features and maps of `image`, see `tensors`; `known`: of another look."""
         evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
         with torch.autocast(image.device.type, enabled=False):
@@ -249,9 +249,9 @@ class FaceEncoder(nn.Module):
         return result
 
     def joined(
-        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B N"], hidden: Float[Tensor, "B 1024"]
+        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"], hidden: Float[Tensor, "B 1024"]
     ) -> Float[Tensor, "B N"]:
-        """The raw code, given another look's and what the regression sees; for networks that look again."""
+        """The raw code, given what another look knows; `hidden` is what the regression sees."""
         raise NotImplementedError(f"{type(self).__name__} looks once")
 
     def mask(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 M M"]:

@@ -123,7 +123,7 @@ class GuidedEncoder(FaceEncoder):
         nn.init.zeros_(self.known_code.weight)
 
     def joined(
-        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B N"], hidden: Float[Tensor, "B 1024"]
+        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"], hidden: Float[Tensor, "B 1024"]
     ) -> Float[Tensor, "B N"]:
         """The second code, with what the first is known to say."""
         return raw + self.known_code(known)

@@ -13,7 +13,7 @@ from occface_core.networks.guided import GuidedEncoder
 Network = TypeVar("Network", bound=nn.Module)
 
 # What a network that completes has otherwise than one that does not, or not at all.
-LINKS = ("known_code.", "believe.", "sigma_head.", "sigma_scale")
+LINKS = ("known_code.", "judge.", "mask_head.", "sigma_head.", "sigma_scale")
 
 
 def looking_first(network: Network) -> Network | FaceEncoder:

@@ -89,12 +89,12 @@ def test_a_look_at_the_completed_face_learns_and_goes_on(
     assert isinstance(network, CompletingEncoder)
     for name, value in load_encoder(student).state_dict().items():
         assert torch.equal(network.first.state_dict()[name], value), name
-    assert network.believe.weight.abs().max() > 0
+    assert network.judge[2].weight.abs().max() > 0
     assert run_training(third.replace(steps=3))["resumed"]
     # What completes is taken from a network that completes: all of its looks but the last.
     whole = str(model_path(third.out))
-    again = third.replace(out=tmp_path / "again", completes=whole, start_from=whole, only="believe", steps=1)
+    again = third.replace(out=tmp_path / "again", completes=whole, start_from=whole, only="judge", steps=1)
     then = trained(again)
     before = load_encoder(whole).state_dict()
     changed = {name for name, value in then.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {"believe.weight", "believe.bias"}
+    assert changed == {f"judge.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")}

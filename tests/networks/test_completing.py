@@ -14,7 +14,7 @@ from occface_core.errors import ConfigError
 from occface_core.morphable.parameters import FaceParameters
 from occface_core.networks.averaging import average_encoders
 from occface_core.networks.checkpoints import load_encoder, save_encoder
-from occface_core.networks.completing import CompletingEncoder
+from occface_core.networks.completing import CELLS, CompletingEncoder
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput, FaceEncoder
 from occface_core.networks.guided import GuidedEncoder
 from occface_core.networks.looks import further_look, looking_first, make_encoder
@@ -119,9 +119,9 @@ def test_it_starts_between_the_teacher_and_the_student(
 
 def test_it_can_believe_either(completing: CompletingEncoder, student: GuidedEncoder, crops: Tensor) -> None:
     with torch.no_grad():
-        completing.believe.bias.fill_(30.0)
+        completing.judge[2].bias[: completing.layout.size].fill_(30.0)
         torch.testing.assert_close(completing(crops).code, student(crops).code, rtol=0, atol=1e-4)
-        completing.believe.bias.fill_(-30.0)
+        completing.judge[2].bias[: completing.layout.size].fill_(-30.0)
         assert (completing(crops).code - student(crops).code).abs().max() > 1e-3
 
 
@@ -131,7 +131,7 @@ def test_only_the_last_look_learns(completing: CompletingEncoder, crops: Tensor)
     out = completing(crops)
     assert out.log_sigma is not None
     (out.code.square().sum() + out.log_sigma.square().sum()).backward()
-    for name in ("believe.weight", "sigma_head.weight", "backbone.blocks.0.0.weight"):
+    for name in ("judge.2.weight", "sigma_head.weight", "backbone.blocks.0.0.weight"):
         grad = completing.get_parameter(name).grad
         assert grad is not None, name
         assert grad.abs().max() > 0, name
@@ -142,6 +142,41 @@ def test_only_the_last_look_learns(completing: CompletingEncoder, crops: Tensor)
         assert torch.equal(value, kept[name]), name  # statistics of its normalisation too
     with pytest.raises(ConfigError, match="no such part"):
         freeze_but(completing, "mask_head")
+
+
+def test_what_is_clean_stays_measured_as_the_teacher_does(
+    completing: CompletingEncoder, crops: Tensor
+) -> None:
+    """Statistics of normalisation are not those of covered pictures, in whatever mode."""
+    completing.train()
+    kept = {k: v.clone() for k, v in completing.named_buffers() if "running" in k or "num_batches" in k}
+    assert kept
+    completing(crops)
+    for name, value in completing.named_buffers():
+        if name in kept:
+            assert torch.equal(value, kept[name]), name
+
+
+def test_where_the_face_is_hidden_is_known(completing: CompletingEncoder, crops: Tensor) -> None:
+    logits = torch.full((3, 1, 32, 32), -30.0)
+    logits[:, :, :8, :16] = 30.0
+    seen = completing.known(saying(completing.first, crops, logits))[:, completing.layout.size :]
+    goal = torch.zeros(3, CELLS, CELLS)
+    goal[:, :2, :4] = 1.0
+    torch.testing.assert_close(seen.unflatten(1, (CELLS, CELLS)), goal)
+
+
+def test_the_judge_mixes_and_corrects(completing: CompletingEncoder, crops: Tensor) -> None:
+    answer = saying(completing.first, crops, torch.zeros(3, 1, 32, 32))
+    own, hidden, size = torch.zeros(3, completing.layout.size), torch.zeros(3, 1024), completing.layout.size
+    with torch.no_grad():
+        completing.judge[2].bias[0] = 2.0
+        completing.judge[2].bias[size + 1] = 5.0
+        mixed = completing.joined(own, completing.known(answer), hidden)
+    code = completing.raw_code(answer)
+    torch.testing.assert_close(mixed[:, 0], code[:, 0] / (1 + torch.tensor(-2.0).exp()))
+    torch.testing.assert_close(mixed[:, 1], code[:, 1] / 2 + 0.5)
+    torch.testing.assert_close(mixed[:, 2], code[:, 2] / 2)
 
 
 def test_a_file_holds_all_looks(completing: CompletingEncoder, crops: Tensor, tmp_path: Path) -> None:

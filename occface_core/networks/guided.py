@@ -57,10 +57,11 @@ class Guide:
         """Crops with the drawn face over what of it is hidden, and the channels of `draw`.
 
         Eyes and the inside of the mouth count as face. Hair, hat and background stay, as does what covers
-        them. The seam is three pixels wide.
+        them. A pixel beside what is hidden goes with it, for it shows the rim of the cover; the seam is three
+        pixels wide.
         """
         channels, inside = self._drawn(output)
-        hidden = (0.5 - channels[:, :1] / 4.0) * inside
+        hidden = F.max_pool2d(0.5 - channels[:, :1] / 4.0, 3, stride=1, padding=1) * inside
         hidden = F.avg_pool2d(F.pad(hidden, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         drawn = channels[:, 1:4] / 4.0 + 0.5
         return torch.lerp(image, drawn.to(image.dtype), hidden.to(image.dtype)), channels

@@ -72,13 +72,13 @@ def test_a_hidden_face_is_drawn_and_nothing_else(completing: CompletingEncoder, 
     answer = saying(completing.first, crops, logits)
     completed, guide = completing.completed(crops, answer)
     changed = (completed - crops).abs().amax(1)
-    assert changed[..., :30].max() < 1e-5
+    assert changed[..., :28].max() < 1e-5
     drawn = guide[:, 1:4] / 4 + 0.5
     middle = (slice(None), slice(None), slice(26, 38), slice(36, 42))  # cheek, far from any seam
     torch.testing.assert_close(completed[middle], drawn[middle], rtol=0, atol=1e-4)
     corner = (guide[:, 4:] == 0).all(1)[..., 34:]  # hidden, but no head is there
     assert corner.any()
-    far = torch.nn.functional.avg_pool2d(corner.float(), 5, 1, 2) == 1
+    far = torch.nn.functional.avg_pool2d(corner.float(), 7, 1, 3) == 1
     assert changed[..., 34:][far].max() < 1e-5
 
 

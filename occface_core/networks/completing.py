@@ -67,9 +67,7 @@ class CompletingEncoder(GuidedEncoder):
                 part.eval()
         return self
 
-    def joined(
-        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"], hidden: Float[Tensor, "B 1024"]
-    ) -> Float[Tensor, "B N"]:
+    def joined(self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
         """Own code and the student's, mixed and corrected; `known`: as the method of that name has it."""
         code, seen = known.split([raw.shape[1], CELLS**2], dim=1)
         # All of them about as large as 1, so that none is learned long before the others.

@@ -231,12 +231,11 @@ class FaceEncoder(nn.Module):
                 hidden = hidden + self.local(pyramid)
             if evidence is not None:
                 hidden = hidden + self.evidence_hidden(evidence.z)
-            hidden = self.layers[1](hidden)
-            raw = self.layers[2](hidden)
+            raw = self.layers[2](self.layers[1](hidden))
             if evidence is not None:
                 raw = raw + self.evidence_code(evidence.z)
             if known is not None:
-                raw = self.joined(raw, known, hidden)
+                raw = self.joined(raw, known)
         result = {"code": self.decode_raw(raw), "features": features}
         if evidence is not None:
             result |= {f"evidence_{name}": value for name, value in vars(evidence).items()}
@@ -248,10 +247,8 @@ class FaceEncoder(nn.Module):
             result["log_sigma"] = self.sigma_head(features) + self.sigma_scale.log()
         return result
 
-    def joined(
-        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"], hidden: Float[Tensor, "B 1024"]
-    ) -> Float[Tensor, "B N"]:
-        """The raw code, given what another look knows; `hidden` is what the regression sees."""
+    def joined(self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
+        """The raw code, given what another look knows."""
         raise NotImplementedError(f"{type(self).__name__} looks once")
 
     def mask(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 M M"]:

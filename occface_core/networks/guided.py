@@ -123,9 +123,7 @@ class GuidedEncoder(FaceEncoder):
         self.known_code = nn.Linear(self.layout.size, self.layout.size, bias=False)
         nn.init.zeros_(self.known_code.weight)
 
-    def joined(
-        self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"], hidden: Float[Tensor, "B 1024"]
-    ) -> Float[Tensor, "B N"]:
+    def joined(self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
         """The second code, with what the first is known to say."""
         return raw + self.known_code(known)
 

@@ -168,11 +168,12 @@ def test_where_the_face_is_hidden_is_known(completing: CompletingEncoder, crops:
 
 def test_the_judge_mixes_and_corrects(completing: CompletingEncoder, crops: Tensor) -> None:
     answer = saying(completing.first, crops, torch.zeros(3, 1, 32, 32))
-    own, hidden, size = torch.zeros(3, completing.layout.size), torch.zeros(3, 1024), completing.layout.size
+    size = completing.layout.size
+    own = torch.zeros(3, size)
     with torch.no_grad():
         completing.judge[2].bias[0] = 2.0
         completing.judge[2].bias[size + 1] = 5.0
-        mixed = completing.joined(own, completing.known(answer), hidden)
+        mixed = completing.joined(own, completing.known(answer))
     code = completing.raw_code(answer)
     torch.testing.assert_close(mixed[:, 0], code[:, 0] / (1 + torch.tensor(-2.0).exp()))
     torch.testing.assert_close(mixed[:, 1], code[:, 1] / 2 + 0.5)

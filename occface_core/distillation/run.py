@@ -26,10 +26,9 @@ from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
 from occface_core.networks.backbones import GROWS, ResNetFeatures
 from occface_core.networks.checkpoints import checkpoint_metadata, load_encoder
-from occface_core.networks.completing import CompletingEncoder
 from occface_core.networks.encoder import EncoderConfig, FaceEncoder
 from occface_core.networks.evidence import PRIOR_SIZE, LandmarkPrior
-from occface_core.networks.looks import further_look, looking_first, startable
+from occface_core.networks.looks import before_completing, further_look, looking_first, startable
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,7 @@ def make_model(
         config: the run's settings.
         teacher: network to start from when the settings name none.
         prior: landmarks of training crops, for networks that look for landmarks.
-        first: network that looks first, where the run trains a second look.
+        first: network that looks before, where the run trains a further look.
     """
     own = encoder_config(config)
     completes = bool(config.completes)
@@ -163,8 +162,7 @@ def looking_before(config: TrainConfig) -> FaceEncoder | None:
         CheckpointError: it cannot be read.
     """
     if config.completes:
-        source = load_encoder(config.completes, head="open")
-        return source.first if isinstance(source, CompletingEncoder) else source
+        return before_completing(load_encoder(config.completes, head="open"))
     return looking_first(load_encoder(config.guided_by, head="open")) if config.guided_by else None
 
 

@@ -4,8 +4,8 @@ A teacher that is accurate on clean faces is frail under covers because it takes
 the cover is painted over: a student says what is hidden and draws the face it guessed there, and a network
 that starts from the teacher's weights looks at the completed picture. Where nothing is hidden that is the
 teacher itself; where something is, it measures the visible part as the teacher would, next to a guess that no
-longer misleads it. Its answer and the student's are mixed, number by number, in shares it chooses per face
-(docs/networks.md).
+longer misleads it. Its answer and the student's are mixed, number by number, in shares chosen per face, and
+corrected (docs/networks.md).
 """
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from occface_core.errors import ConfigError
 from occface_core.networks.encoder import EncoderConfig, EncoderOutput
-from occface_core.networks.guided import GuidedEncoder
+from occface_core.networks.guided import Guide, GuidedEncoder
 
 CELLS = 8  # to a side, that say where the face is hidden
 JUDGE = 256  # hidden numbers of what mixes the codes
@@ -77,18 +77,17 @@ class CompletingEncoder(GuidedEncoder):
 
     def known(self, first: EncoderOutput) -> Float[Tensor, "B K"]:
         """The student's raw code, and how much of each cell of the crop it takes for visible face."""
-        assert first.mask_logits is not None
+        assert first.mask_logits is not None  # EncoderConfig sees to it
         with torch.autocast(first.code.device.type, enabled=False):
             seen = F.adaptive_avg_pool2d(first.mask_logits.float().sigmoid(), CELLS).flatten(1)
-            return torch.cat([self.raw_code(first), seen.nan_to_num()], dim=1)
+            return torch.cat([super().known(first), seen.nan_to_num()], dim=1)
 
-    def tensors(self, image: Float[Tensor, "B 3 S S"], *, heads: bool = True) -> dict[str, Tensor]:
-        """As `FaceEncoder.tensors`, after all looks."""
-        image = self.resized(image)
-        first = self.look_first(image)
-        result = self.answer(image, *self.look_again(image, first), heads=heads, known=self.known(first))
-        if heads:
-            assert first.mask_logits is not None  # EncoderConfig sees to it
+    def again(
+        self, image: Float[Tensor, "B 3 S S"], first: EncoderOutput, *, heads: bool
+    ) -> dict[str, Tensor]:
+        """The answer to a crop, given the student's, whose mask it keeps."""
+        result = super().again(image, first, heads=heads)
+        if heads and first.mask_logits is not None:
             result["mask_logits"] = first.mask_logits
         if heads and self.sigma_head is not None and first.log_sigma is not None:
             result["log_sigma"] = result["log_sigma"] + first.log_sigma
@@ -99,16 +98,12 @@ class CompletingEncoder(GuidedEncoder):
         with torch.no_grad():
             return self.first.mask(image)
 
-    def look_again(
-        self, image: Float[Tensor, "B 3 S S"], first: EncoderOutput
-    ) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
-        """The backbone's features and maps of the completed crop."""
-        completed, guide = self.completed(image, first)
-        return self.backbone(torch.cat([(completed - 0.5) * 4.0, guide.to(image.dtype)], dim=1))
+    def guide(self, device: torch.device) -> Guide:
+        """What draws the student's answer: what draws for the student, where it has such."""
+        return self.first.guide(device) if isinstance(self.first, GuidedEncoder) else super().guide(device)
 
-    def completed(
+    def shown(
         self, image: Float[Tensor, "B 3 S S"], first: EncoderOutput
     ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 7 S S"]]:
         """The crop with the student's face drawn over what hides it, and the student's guide."""
-        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-            return self.guide(image.device).complete(image, first)
+        return self.guide(image.device).complete(image, first)

@@ -8,7 +8,7 @@ covered that costs most: the visible part must place the whole head. `LocalFeatu
 coarsest two maps to the regression unpooled, beside the average.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -219,9 +219,14 @@ class FaceEncoder(nn.Module):
         pyramid: list[Tensor],
         *,
         heads: bool,
-        known: Float[Tensor, "B K"] | None = None,
+        join: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Read a backbone's features and maps of `image`, see `tensors`; `known`: of another look."""
+        """Read a backbone's features and maps of `image`, see `tensors`.
+
+        Args:
+            image: crops. features, pyramid: what the backbone made of them. heads: as in `tensors`.
+            join: what another look makes of the raw code.
+        """
         evidence = self.evidence(pyramid[1:]) if self.evidence is not None else None
         # Under autocast the code keeps full precision: bfloat16 has 8 bits, a hundredth of a code's spread.
         with torch.autocast(image.device.type, enabled=False):
@@ -234,8 +239,8 @@ class FaceEncoder(nn.Module):
             raw = self.layers[2](self.layers[1](hidden))
             if evidence is not None:
                 raw = raw + self.evidence_code(evidence.z)
-            if known is not None:
-                raw = self.joined(raw, known)
+            if join is not None:
+                raw = join(raw)
         result = {"code": self.decode_raw(raw), "features": features}
         if evidence is not None:
             result |= {f"evidence_{name}": value for name, value in vars(evidence).items()}
@@ -246,10 +251,6 @@ class FaceEncoder(nn.Module):
         if self.sigma_head is not None:
             result["log_sigma"] = self.sigma_head(features) + self.sigma_scale.log()
         return result
-
-    def joined(self, raw: Float[Tensor, "B N"], known: Float[Tensor, "B K"]) -> Float[Tensor, "B N"]:
-        """The raw code, given what another look knows."""
-        raise NotImplementedError(f"{type(self).__name__} looks once")
 
     def mask(self, image: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 1 M M"]:
         """Logits of the visible-face mask alone, of a network that predicts one."""

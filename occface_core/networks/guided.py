@@ -8,6 +8,8 @@ is from Zhu et al., "Face Alignment Across Large Poses: A 3D Solution" (CVPR 201
 coordinate code is part of the guide; the mask and the shaded drawing are ours.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -141,18 +143,24 @@ class GuidedEncoder(FaceEncoder):
         return self._guide
 
     def tensors(self, image: Float[Tensor, "B 3 S S"], *, heads: bool = True) -> dict[str, Tensor]:
-        """As `FaceEncoder.tensors`, after the second look."""
+        """As `FaceEncoder.tensors`, after all looks."""
         image = self.resized(image)
-        first = self.look_first(image)
-        return self.answer(image, *self.look_again(image, first), heads=heads, known=self.raw_code(first))
+        return self.again(image, self.look_first(image), heads=heads)
 
-    def raw_code(self, first: EncoderOutput) -> Float[Tensor, "B N"]:
-        """The first answer in the scale of raw outputs; what is not finite says nothing."""
+    def again(
+        self, image: Float[Tensor, "B 3 S S"], first: EncoderOutput, *, heads: bool
+    ) -> dict[str, Tensor]:
+        """The answer to a crop, given the first one."""
+        join = partial(self.joined, known=self.known(first))
+        return self.answer(image, *self.look_again(image, first), heads=heads, join=join)
+
+    def known(self, first: EncoderOutput) -> Float[Tensor, "B K"]:
+        """For `joined`: the first code in the scale of raw outputs; what is not finite says nothing."""
         with torch.autocast(first.code.device.type, enabled=False):
             return ((first.code - self.code_mean) / self.code_scale).nan_to_num()
 
     def look(self, image: Float[Tensor, "B 3 S S"]) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
-        """The second backbone's features and maps."""
+        """The last backbone's features and maps."""
         return self.look_again(image, self.look_first(image))
 
     def look_first(self, image: Float[Tensor, "B 3 S S"]) -> EncoderOutput:
@@ -163,7 +171,13 @@ class GuidedEncoder(FaceEncoder):
     def look_again(
         self, image: Float[Tensor, "B 3 S S"], first: EncoderOutput
     ) -> tuple[Float[Tensor, "B C"], list[Tensor]]:
-        """The second backbone's features and maps of a crop and of the first answer to it."""
+        """The last backbone's features and maps of a crop and of the first answer to it."""
         with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-            guide = self.guide(image.device).draw(first)
-        return self.backbone(torch.cat([(image - 0.5) * 4.0, guide.to(image.dtype)], dim=1))
+            picture, guide = self.shown(image, first)
+        return self.backbone(torch.cat([(picture - 0.5) * 4.0, guide.to(image.dtype)], dim=1))
+
+    def shown(
+        self, image: Float[Tensor, "B 3 S S"], first: EncoderOutput
+    ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 7 S S"]]:
+        """The picture that the backbone sees, and the guide beside it."""
+        return image, self.guide(image.device).draw(first)

@@ -24,6 +24,11 @@ def looking_first(network: Network) -> Network | FaceEncoder:
     return looking
 
 
+def before_completing(network: FaceEncoder) -> FaceEncoder:
+    """What looks before a completing network's last look; any other network itself."""
+    return network.first if isinstance(network, CompletingEncoder) else network
+
+
 def startable(source: FaceEncoder, model: FaceEncoder) -> dict[str, Tensor]:
     """State of `source` in the shapes of `model`, where the two do not look equally often.
 
@@ -33,8 +38,8 @@ def startable(source: FaceEncoder, model: FaceEncoder) -> dict[str, Tensor]:
     """
     if not isinstance(model, GuidedEncoder):
         return looking_first(source).state_dict()
-    if isinstance(source, GuidedEncoder) and source.config.completes and not model.config.completes:
-        source = source.first
+    if not model.config.completes:
+        source = before_completing(source)
     given = source.state_dict()
     if not isinstance(source, GuidedEncoder):
         stem = next(k for k, v in given.items() if k.startswith("backbone.") and v.ndim == 4)

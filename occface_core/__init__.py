@@ -1,3 +1,3 @@
 """OccFace: occlusion-robust 3D face reconstruction from one photo."""
 
-__version__ = "0.17.0"
+__version__ = "0.18.0"

@@ -81,7 +81,7 @@ def test_manifest_describes_what_is_there() -> None:
     assert sum(item["bytes"] for item in listed.values()) <= MAX_WEIGHTS
 
 
-@pytest.mark.parametrize("asset", ["open_head", "albedo", "occluders", "teacher", "student"])
+@pytest.mark.parametrize("asset", ["open_head", "albedo", "texture_prior", "occluders", "teacher", "student"])
 def test_the_promised_assets_are_shipped(asset: str) -> None:
     assert asset in json.loads(source_text(MANIFEST))["assets"]
 

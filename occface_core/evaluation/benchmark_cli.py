@@ -32,6 +32,7 @@ _ELSEWHERE: Mapping[str, tuple[str, str]] = {
     "report": ("occface_core.evaluation.report_cli", "one page of tables and figures from finished runs"),
     "throughput": ("occface_core.distillation.throughput_cli", "images per second of occluders and training"),
     "now-synthetic": ("occface_core.evaluation.now_synthetic_cli", "make a NoW dataset of rendered heads"),
+    "textures": ("occface_core.pipeline.texture_benchmark_cli", "textures of covered faces, completed"),
     "now-predict": ("occface_core.pipeline.now_predict_cli", "reconstruct the photos of a NoW dataset"),
 }
 

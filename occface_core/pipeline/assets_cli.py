@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from occface_core.errors import OccFaceError
+from occface_core.pipeline import texture_prior_cli
 
 SOME_FAILED = 3
 
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("albedo/albedo.safetensors"),
         help="default %(default)s",
     )
+    texture_prior_cli.add_commands(commands)
     mean = commands.add_parser("average", help="the mean of several networks that come from one start")
     mean.add_argument("networks", nargs="+", metavar="NETWORK", help="shipped names or .safetensors files")
     mean.add_argument("--out", type=Path, required=True, metavar="FILE", help=".safetensors file to write")
@@ -67,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         "import-flame": _import_flame,
         "build-head": _build_head,
         "build-albedo": _build_albedo,
+        "texture-rows": texture_prior_cli.make_rows,
+        "build-texture-prior": texture_prior_cli.build_prior,
         "average": _average,
         "list": _list,
         "verify": _verify,

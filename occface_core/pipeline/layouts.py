@@ -3,6 +3,7 @@
 import numpy as np
 
 from occface_core.morphable.head_model import HeadModel
+from occface_core.pipeline.texture_prior import TexturePrior
 from occface_core.pipeline.textures import Chart
 from occface_core.rendering.uv import UvLookup, symmetric_texels, uv_lookup
 
@@ -10,10 +11,15 @@ _PARTS = ("eyes", "mouth_interior", "teeth")  # regions that are no skin, as `Ch
 
 
 class TextureLayouts:
-    """Lookups and charts of one head's texture, by side in texels."""
+    """Lookups and charts of one head's texture, by side in texels.
 
-    def __init__(self, head: HeadModel) -> None:
-        self._head = head
+    Args:
+        head: whose texture.
+        prior: what is known about its skin where a photo does not show it.
+    """
+
+    def __init__(self, head: HeadModel, prior: TexturePrior | None = None) -> None:
+        self._head, self._prior = head, prior
         self._lookups: dict[int, UvLookup] = {}
         self._charts: dict[int, Chart] = {}
 
@@ -41,5 +47,6 @@ class TextureLayouts:
                 if weight is not None:
                     inside = lookup.from_vertices(weight.cpu()[None, :, None], faces)[0, 0] > 0.5
                     part[inside.numpy()] = number
-            self._charts[side] = Chart(symmetric.numpy(), part)
+            surface = (lookup.face >= 0).numpy()
+            self._charts[side] = Chart(symmetric.numpy(), part, surface, self._prior)
         return self._charts[side]

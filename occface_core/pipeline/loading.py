@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from occface_core.assets import weights_dir
+from occface_core.assets import load_manifest, weights_dir
 from occface_core.errors import AssetError, CheckpointError, ConfigError
 from occface_core.morphable.albedo import AlbedoModel
 from occface_core.morphable.head_model import HeadModel
@@ -15,6 +15,7 @@ from occface_core.networks.checkpoints import load_encoder
 from occface_core.networks.deca import DecaTeacher, load_deca
 from occface_core.networks.encoder import FaceEncoder
 from occface_core.networks.mirrored import CodeMirror, MirroredEncoder
+from occface_core.pipeline.texture_prior import TexturePrior
 
 FaceNetwork = FaceEncoder | DecaTeacher
 
@@ -82,6 +83,15 @@ def load_albedo(device: torch.device) -> AlbedoModel:
         AssetError: It is missing or damaged.
     """
     return AlbedoModel.load().to(device)
+
+
+def load_texture_prior() -> TexturePrior | None:
+    """What is known about the skin of the shipped head; None with weights of before it was shipped.
+
+    Raises:
+        AssetError: It is missing or damaged.
+    """
+    return TexturePrior.load() if "texture_prior" in load_manifest()["assets"] else None
 
 
 def both_ways(network: FaceNetwork, head: HeadModel, albedo: object) -> MirroredEncoder | None:

@@ -27,6 +27,7 @@ from occface_core.pipeline.loading import (
     both_ways,
     check_fit,
     load_albedo,
+    load_texture_prior,
     resolve_device,
     resolve_head,
     resolve_network,
@@ -94,8 +95,9 @@ class FaceReconstructor:
         self.encoder = resolve_network(model, self.device).to(self.device).eval()
         check_fit(self.encoder, self.head, self.model_name, self.head_name)
         self.albedo_model: Albedo | None = albedo
+        prior = None  # it goes with the shipped head and albedo alone
         if albedo is None and head == "open":
-            self.albedo_model = load_albedo(self.device)
+            self.albedo_model, prior = load_albedo(self.device), load_texture_prior()
         self.detector: Detector = detector or FaceDetector()
         last = both_ways(self.encoder, self.head, self.albedo_model) if mirrored else None
         # Where to look a guided network's first look tells as well, in half of the time.
@@ -103,7 +105,7 @@ class FaceReconstructor:
         self.placer = Placer(
             first, self.head, self.device, last=last or self.encoder, batch_size=batch_size
         )
-        self.layouts = TextureLayouts(self.head)
+        self.layouts = TextureLayouts(self.head, prior)
 
     def reconstruct(
         self, image: np.ndarray, *, box: BoxLike | None = None, refine: bool | None = None
@@ -279,7 +281,7 @@ class FaceReconstructor:
         chart = None if seen is None else self.layouts.chart(len(seen.weight))
         if seen is None or albedo is None or chart is None:
             return seen
-        return without_remnants(seen, albedo, chart.part)
+        return without_remnants(seen, albedo, chart)
 
     def _texture(self, shown: SeenTexture | None, albedo: np.ndarray | None) -> np.ndarray | None:
         if shown is None or albedo is None:

@@ -2,20 +2,23 @@
 face, or the albedo.
 
 Photos of one person differ in light, and an albedo has none. Whatever fills a gap is therefore brought to the
-photo's light first: multiplied, channel by channel, by what the photo's own texels are to it around there.
+photo's light first: albedo and the other side of the face by what a prior over many faces expects there
+(`TexturePrior`); where there is none, and for other photos, multiplied, channel by channel, by what the
+photo's own texels are to it around there.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+
+from occface_core.pipeline.texels import DARKEST, SeenTexture, blurred, fitted
+from occface_core.pipeline.texture_prior import TexturePrior
 
 _REACH = 1 / 10  # of the texture's side: how far a seen texel's light is taken to reach (standard deviation)
 # Then, what is still amiss near the border of a gap is taken to reach this far, so that no seam is left.
 _SEAMS = (1 / 32, 1 / 96)
-_CELLS = 6  # cells per standard deviation that light is computed in
 OVERALL = 0.02  # weight of the light of all seen texels beside that of the near ones
 _ENOUGH = 1e-3  # share of the texture that must be seen before its light is believed
 _GAIN = (0.4, 2.5)  # of one picture's colours to the other's; beyond these it is not light that differs
@@ -35,19 +38,6 @@ _SURE = 0.95  # weight from which on a texel may stand for its mirror image
 
 
 @dataclass(frozen=True, eq=False)
-class SeenTexture:
-    """What one photo shows of the surface.
-
-    Attributes:
-        colour: (U,U,3) the photo's colours, anything where nothing is seen.
-        weight: (U,U) in [0,1], how much of a texel is seen.
-    """
-
-    colour: Float[np.ndarray, "U U 3"]
-    weight: Float[np.ndarray, "U U"]
-
-
-@dataclass(frozen=True, eq=False)
 class Chart:
     """What a texture's layout says of its texels.
 
@@ -55,18 +45,15 @@ class Chart:
         symmetric: texels whose mirror image in the texture is the other side's.
         part: 0 for skin, 1 for eyes, 2 for the mouth's inside, 3 for teeth. Those lie beside skin in the
             texture but not on the head, and take no light from there.
+        surface: texels that belong to the head, None: all; the others are never seen, and nothing hides them.
+        prior: what is known about skin that is not seen, for the shipped head and albedo; None: light alone,
+            taken from the nearest skin that is seen.
     """
 
     symmetric: Bool[np.ndarray, "U U"]
     part: UInt8[np.ndarray, "U U"]
-
-
-def fitted(picture: Float[np.ndarray, "..."], side: int) -> Float[np.ndarray, "..."]:
-    """A square picture at another size."""
-    if picture.shape[0] == side:
-        return picture
-    smaller = side < picture.shape[0]
-    return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    surface: Bool[np.ndarray, "U U"] | None = None
+    prior: TexturePrior | None = None
 
 
 def complete_texture(
@@ -85,18 +72,21 @@ def complete_texture(
         chart: of the texture; None: all of it is skin, and no other side is looked at.
     """
     side = own.weight.shape[0]
-    photo = own
+    photo, skin, turned = own, None, None
     part = None if chart is None else chart.part
     if others:
         photo = _over(photo, _mixed(own, others, part), part)
+    if chart is not None and chart.prior is not None:
+        skin = chart.prior.expected(photo, albedo, part)
+        turned = own.colour[:, ::-1] * ((skin + DARKEST) / (skin[:, ::-1] + DARKEST)).clip(*_GAIN)
     if chart is not None:
         # Half seen texels hold something of what covers the face: once is enough. Borders fade out.
         sure = (chart.symmetric & (own.weight[:, ::-1] > _SURE)).astype(np.float32)
         inner = fitted(blurred(sure[..., None], _SEAMS[-1]), side)
         mirrored = SeenTexture(own.colour[:, ::-1], sure * np.clip(2 * inner - 1, 0, 1))
-        photo = _over(photo, mirrored, part, limits=_SIDE_GAIN)
+        photo = _over(photo, mirrored, part, limits=_SIDE_GAIN, skin=turned)
     below = SeenTexture(fitted(albedo, side), np.ones_like(own.weight))
-    return _over(photo, below, part, shade=_PART_SHADE).colour
+    return _over(photo, below, part, shade=_PART_SHADE, skin=skin).colour
 
 
 def _mixed(
@@ -119,21 +109,26 @@ def _over(
     *,
     limits: tuple[float, float] = (0.0, np.inf),
     shade: tuple[float, ...] = _LIT,
+    skin: Float[np.ndarray, "U U 3"] | None = None,
 ) -> SeenTexture:
     """A texture laid over another one, which is brought to its light and meets it without a seam.
 
     Args:
         photo: what lies above. below: what its gaps show.
-        limits: of each gain, beside those for all textures.
+        limits: of each gain, beside those for all textures; not of skin that is in the photo's light.
         shade: as in `light_gain`.
+        skin: the skin of `below` in the photo's light, where that is known better than from the two alone.
     """
     gain = np.clip(light_gain(photo, below, part, shade), *limits)
     filling = np.clip(below.colour * gain, 0, 1)
+    if skin is not None:
+        shown = np.ones(photo.weight.shape, bool) if part is None else part == 0
+        filling, limits = np.where(shown[..., None], np.clip(skin, 0, 1), filling), (0.0, np.inf)
     both = np.minimum(photo.weight, below.weight)[..., None].astype(np.float32)
     if part is not None:
         both = both * (part == 0)[..., None]
     if both.mean() >= _ENOUGH:
-        for reach in _SEAMS:
+        for reach in _SEAMS if skin is None else _SEAMS[-1:]:  # what is amiss beside a cover is its shadow
             gain = np.clip(_seam_gain(both * photo.colour, both * filling, reach), *limits)
             if part is not None:
                 gain[part > 0] = 1
@@ -205,11 +200,3 @@ def _seam_gain(
     # Colours of skin are near 0.5: where nothing is seen within reach, 0.02 of it says that nothing is amiss.
     near = [blurred(picture, reach) + OVERALL * 0.5 for picture in (mine, theirs)]
     return np.clip(fitted(near[0] / near[1], mine.shape[0]), *_SEAM_GAIN)
-
-
-def blurred(picture: Float[np.ndarray, "U U K"], reach: float) -> Float[np.ndarray, "C C ..."]:
-    """Smoothed over `reach` of its side, on a grid just fine enough: that is ten times as fast."""
-    picture = picture.astype(np.float32)
-    cells = min(picture.shape[0], round(_CELLS / reach))
-    coarse = fitted(picture, cells)  # without the last axis where that is 1
-    return cv2.GaussianBlur(coarse, (0, 0), reach * cells, borderType=cv2.BORDER_CONSTANT)

@@ -27,6 +27,9 @@ def test_the_face_is_symmetric_in_the_texture_and_the_eyes_are_not(open_head: He
         weight = lookup.from_vertices(open_head.regions[region][None, :, None], open_head.faces)[0, 0].numpy()
         return set(np.unique(chart.part[weight > 0.5]).tolist())
 
+    assert chart.prior is None
+    assert chart.surface is not None
+    assert 0.5 < chart.surface.mean() < 1  # the holes of eyes and mouth are not part of the head
     assert parts("eyes") == {1}
     assert parts("mouth_interior") == {2, 3}
     assert parts("teeth") == {3}

@@ -4,13 +4,20 @@ import numpy as np
 import pytest
 
 from occface_core.pipeline.remnants import off_colour, without_remnants
-from occface_core.pipeline.textures import SeenTexture
+from occface_core.pipeline.texture_prior import TexturePrior
+from occface_core.pipeline.textures import Chart, SeenTexture
 
 SIZE = 128
 SKIN = np.array([0.7, 0.5, 0.42], np.float32)
 CLOTH = np.array([0.2, 0.5, 0.6], np.float32)
-ALL_SKIN = np.zeros((SIZE, SIZE), np.uint8)
 UPPER, CHIN = (slice(10, 60), slice(10, 118)), (slice(90, 104), slice(50, 78))
+
+
+def chart_of(part: np.ndarray, **known) -> Chart:
+    return Chart(np.zeros(part.shape, bool), part, **known)
+
+
+ALL_SKIN = chart_of(np.zeros((SIZE, SIZE), np.uint8))
 
 
 @pytest.fixture
@@ -76,10 +83,10 @@ def test_what_belongs_to_the_face_stays(albedo: np.ndarray) -> None:
 
 
 def test_eyes_are_not_judged(albedo: np.ndarray) -> None:
-    colour, part = lit(albedo), ALL_SKIN.copy()
+    colour, part = lit(albedo), np.zeros((SIZE, SIZE), np.uint8)
     part[CHIN] = 1
     colour[CHIN] = 0.95
-    kept = without_remnants(shown(colour, UPPER, CHIN), albedo, part).weight
+    kept = without_remnants(shown(colour, UPPER, CHIN), albedo, chart_of(part)).weight
     assert kept[CHIN].min() == 1
 
 
@@ -105,6 +112,45 @@ def test_large_textures_are_judged_alike(albedo: np.ndarray) -> None:
     colour[CHIN] = lit(np.broadcast_to(CLOTH, colour.shape))[CHIN]
     seen = shown(colour, UPPER, CHIN)
     large = SeenTexture(*(np.repeat(np.repeat(x, 4, 0), 4, 1) for x in (seen.colour, seen.weight)))
-    kept = without_remnants(large, albedo, np.zeros((4 * SIZE, 4 * SIZE), np.uint8)).weight[2::4, 2::4]
+    chart = chart_of(np.zeros((4 * SIZE, 4 * SIZE), np.uint8))
+    kept = without_remnants(large, albedo, chart).weight[2::4, 2::4]
     assert kept[CHIN].max() == 0
     assert kept[UPPER].mean() > 0.99
+
+
+def even_prior(cells: int = 16) -> TexturePrior:
+    """Light of any colour, the same all over the face."""
+    count, tints = cells * cells, np.eye(3, dtype=np.float32)
+    same = np.repeat(0.5 * tints[None], count, 0)
+    flat = np.zeros((count, 3), np.float32)
+    return TexturePrior(
+        np.ones((cells, cells), bool), flat, same, flat + 0.05, np.ones(count, np.float32), "test"
+    )
+
+
+def test_with_a_prior_a_pale_rim_as_bright_as_skin_goes_too(albedo: np.ndarray) -> None:
+    """A surgical mask's edge differs from skin by less than shadows do from guessed light."""
+    colour = (albedo * np.array([1, 0.9, 0.75], np.float32)).astype(np.float32)
+    rim, inside = (slice(56, 60), slice(10, 118)), (slice(14, 40), slice(14, 114))
+    colour[rim] = 0.5 * colour[rim] + 0.5 * 0.6
+    seen = shown(colour, UPPER)
+    guessed = without_remnants(seen, albedo, ALL_SKIN).weight
+    known = without_remnants(seen, albedo, chart_of(ALL_SKIN.part, prior=even_prior())).weight
+    assert guessed[rim].mean() > 0.5
+    assert known[rim].mean() < 0.1
+    assert known[inside].min() > 0.99
+
+
+def test_what_is_no_surface_hides_nothing(albedo: np.ndarray) -> None:
+    """Lips lie beside the hole of the mouth, and are red."""
+    colour = (albedo * np.array([1, 0.9, 0.75], np.float32)).astype(np.float32)
+    mouth, lips = (slice(60, 76), slice(40, 88)), (slice(54, 60), slice(40, 88))
+    colour[lips] *= np.array([1, 0.6, 0.6], np.float32)
+    seen = shown(colour, (slice(4, 124), slice(4, 124)))
+    seen.weight[mouth] = 0
+    surface = np.ones((SIZE, SIZE), bool)
+    taken = without_remnants(seen, albedo, chart_of(ALL_SKIN.part, prior=even_prior())).weight
+    surface[mouth] = False
+    kept = without_remnants(seen, albedo, chart_of(ALL_SKIN.part, prior=even_prior(), surface=surface)).weight
+    assert taken[lips].mean() < 0.5
+    assert kept[lips].min() > 0.99

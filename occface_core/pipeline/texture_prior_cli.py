@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:  # argparse gives its sub-parsers no pu
     prior = commands.add_parser("build-texture-prior", help="build what is known about hidden skin")
     prior.add_argument("rows", type=Path, nargs="+", help="files made by `texture-rows`")
     prior.add_argument(
-        "--components", type=int, default=96, metavar="K", help="of the Gaussian (default 96)"
+        "--components", type=int, default=64, metavar="K", help="of the Gaussian (default 64)"
     )
     prior.add_argument("--source", default="photos of unnamed terms", help="whose photos, and their terms")
     prior.add_argument(

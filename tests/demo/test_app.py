@@ -45,8 +45,16 @@ def test_the_entry_point_only_builds_and_silences_analytics_first(monkeypatch: p
     source = (REPOSITORY / "app.py").read_text(encoding="utf-8")
     # That Gradio is imported after it: tests/demo/test_serving.py.
     assert source.index("    prepare()") < source.index("from demo.serving")
-    assert len(source.splitlines()) < 20
+    assert len(source.splitlines()) < 30
     assert not list((REPOSITORY / "demo").glob("*.pyi"))
+
+
+def test_the_entry_point_explains_and_checks_its_options(capsys: pytest.CaptureFixture) -> None:
+    entry = runpy.run_path(str(REPOSITORY / "app.py"), run_name="imported")["main"]
+    assert entry(["--help"]) == 0
+    assert "--port" in capsys.readouterr().out
+    assert entry(["--prot", "7870"]) == 2
+    assert "--prot" in capsys.readouterr().err
 
 
 def test_every_family_is_offered_once_and_nothing_too() -> None:

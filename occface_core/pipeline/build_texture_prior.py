@@ -18,11 +18,13 @@ from torch import Tensor
 from occface_core.data.archives import read_arrays
 from occface_core.data.crop import crop_image
 from occface_core.data.packed import PackedPhotos, points_box68
+from occface_core.data.pixels import to_bytes
 from occface_core.errors import ConfigError, DataError
 from occface_core.evaluation.twins import EvaluationTwins, TwinSettings
-from occface_core.pipeline.projection import gather_evidence
+from occface_core.networks.encoder import FaceEncoder
+from occface_core.pipeline.laid_over import laid_over
 from occface_core.pipeline.reconstructor import FaceReconstructor
-from occface_core.pipeline.texels import DARKEST, averaged
+from occface_core.pipeline.texels import averaged, log_ratio
 from occface_core.pipeline.texture_prior import FORMAT, TRUST
 from occface_core.pipeline.types import Reconstruction
 
@@ -47,7 +49,7 @@ def texture_rows(
         network: as for `FaceReconstructor`; it sees them covered. seed: of the covers.
 
     Raises:
-        ConfigError: the network predicts no mask, or the head has no albedo.
+        ConfigError: the network is no student that looks again, or the head has no albedo.
     """
     reconstructor = FaceReconstructor(network)
     if reconstructor.albedo_model is None or reconstructor.encoder.config.guided_by is None:
@@ -57,16 +59,12 @@ def texture_rows(
     twins = EvaluationTwins(packed, settings, mean_points=points, batch_size=8)
     for number in range(len(twins)):
         batch = twins[number]
-        clean, covered = _pixels(batch.clean), _pixels(batch.occluded)
+        clean, covered = (list(to_bytes(images)) for images in (batch.clean, batch.occluded))
         boxes = [points_box68(one) for one in batch.points.numpy()]
         heads = reconstructor.reconstruct_batch(covered, boxes=boxes)
         for photo, head in zip(clean, heads, strict=True):
             if isinstance(head, Reconstruction):
                 yield _row(reconstructor, photo, head)
-
-
-def _pixels(images: Float[Tensor, "B 3 S S"]) -> list[UInt8[np.ndarray, "S S 3"]]:
-    return list((images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8))
 
 
 def _row(
@@ -78,16 +76,15 @@ def _row(
     assert lookup is not None
     assert chart is not None
     assert head.albedo is not None
+    assert isinstance(encoder, FaceEncoder)  # `texture_rows` sees to it
     crop = torch.from_numpy(crop_image(photo, head.crop, encoder.config.input_size)).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        mask = encoder(crop.to(reconstructor.device) / 255).mask_logits.sigmoid()[0, 0].cpu().numpy()
-    found = gather_evidence(photo, head.verts_image, head.crop, mask, reconstructor.head, lookup=lookup)
-    seen = found.seen_texture
-    assert seen is not None
-    skin = ((chart.part == 0) * lookup.mask[0].numpy()).astype(np.float32)
+        mask = encoder.mask(crop.to(reconstructor.device) / 255).sigmoid()[0, 0].cpu().numpy()
+    seen = laid_over(photo, head, mask, reconstructor.head, lookup)
+    skin = chart.skin.astype(np.float32)
     colour, weight = averaged(seen.colour, seen.weight * skin, CELLS)
     albedo, _ = averaged(head.albedo, skin, CELLS)
-    return np.log(np.clip(colour, 0, 1) + DARKEST) - np.log(albedo + DARKEST), weight
+    return log_ratio(colour, albedo), weight
 
 
 def write_rows(

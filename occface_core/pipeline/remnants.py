@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
-from occface_core.pipeline.texels import DARKEST, SeenTexture, blurred, fitted
+from occface_core.pipeline.texels import SeenTexture, blurred, fitted, log_ratio
 from occface_core.pipeline.textures import OVERALL, Chart
 
 _CELLS = 256  # larger textures are judged at this side
@@ -65,8 +65,7 @@ def without_remnants(
     """
     side = len(seen.weight)
     cells = min(side, _CELLS)
-    is_skin = _picked(chart.part == 0, cells)
-    surface = is_skin if chart.surface is None else is_skin & _picked(chart.surface, cells)
+    is_skin, surface = _picked(chart.part == 0, cells), _picked(chart.skin, cells)
     skin = (fitted(seen.weight, cells) * is_skin).astype(np.float32)
     colour, bare = fitted(seen.colour, cells), fitted(albedo, cells)
     if chart.prior is None:
@@ -76,7 +75,7 @@ def without_remnants(
         rest, no_skin = np.zeros_like(skin), (~is_skin).astype(np.uint8)
         for _ in range(_AGAIN):
             expected = chart.prior.expected(SeenTexture(colour, skin * (1 - rest)), bare, no_skin)
-            chroma, brightness = _deviations(colour, expected, _EXPECTED)
+            chroma, brightness = _deviations(log_ratio(colour, expected), _EXPECTED)
             off = np.hypot(chroma, brightness)
             rest = np.maximum(_islands(skin, chroma, brightness), _rims(skin, surface, off, _EXPECTED))
     kept = (seen.weight * (1 - fitted(rest, side) * (chart.part == 0))).astype(np.float32)
@@ -85,9 +84,7 @@ def without_remnants(
 
 def _drawn_in(weight: Float[np.ndarray, "U U"], chart: Chart) -> Float[np.ndarray, "U U"]:
     """Seen skin less what lies right beside a gap: it is in the cover's shadow, or mixed with its rim."""
-    skin = chart.part == 0
-    if chart.surface is not None:
-        skin = skin & chart.surface
+    skin = chart.skin
     unit = len(weight) / _CELLS
     width = 2 * max(1, round(_DRAWN_IN * unit)) + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
@@ -101,10 +98,9 @@ def _picked(mask: Bool[np.ndarray, "U U"], side: int) -> Bool[np.ndarray, "S S"]
 
 
 def _deviations(
-    colour: Float[np.ndarray, "U U 3"], expected: Float[np.ndarray, "U U 3"], limits: Limits
+    off: Float[np.ndarray, "U U 3"], limits: Limits
 ) -> tuple[Float[np.ndarray, "U U"], Float[np.ndarray, "U U"]]:
-    """How far colours are from those expected: chroma and brightness, in standard deviations of skin."""
-    off = np.log(np.clip(colour, 0, 1) + DARKEST) - np.log(expected + DARKEST)
+    """Chroma and brightness of logarithms of colours to those expected, in standard deviations of skin."""
     brightness = off.mean(-1)
     chroma = np.linalg.norm(off - brightness[..., None], axis=-1)
     return chroma / limits.chroma, brightness / limits.brightness
@@ -121,15 +117,14 @@ def off_colour(
     Args:
         colour: of the photo. albedo: of the face. skin: weight of the texels to learn the light from.
     """
-    gain = np.log(np.clip(colour, 0, 1) + DARKEST) - np.log(albedo + DARKEST)
+    gain = log_ratio(colour, albedo)
     weight = skin
     for _ in range(_ROUNDS):
         overall = (weight[..., None] * gain).sum((0, 1)) / max(float(weight.sum()), 1e-6)
         near = blurred(np.dstack([weight[..., None] * gain, weight]), _REACH)
         light = (near[..., :3] + OVERALL * overall) / (near[..., 3:] + OVERALL)
         off = gain - (fitted(light, len(skin)) + overall) / 2
-        brightness = off.mean(-1) / _GUESSED.brightness
-        chroma = np.linalg.norm(off - off.mean(-1, keepdims=True), axis=-1) / _GUESSED.chroma
+        chroma, brightness = _deviations(off, _GUESSED)
         weight = skin / (1 + (chroma**2 + brightness**2) ** 2)
     return chroma, brightness
 

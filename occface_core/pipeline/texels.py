@@ -31,6 +31,13 @@ def fitted(picture: Float[np.ndarray, "..."], side: int) -> Float[np.ndarray, ".
     return cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
+def log_ratio(
+    colour: Float[np.ndarray, "*n 3"], other: Float[np.ndarray, "*n 3"]
+) -> Float[np.ndarray, "*n 3"]:
+    """log(colour / other) of a photo's colours to others in [0,1], calm where both are dark."""
+    return np.log(np.clip(colour, 0, 1) + DARKEST) - np.log(other + DARKEST)
+
+
 def averaged(
     colour: Float[np.ndarray, "U U 3"], weight: Float[np.ndarray, "U U"], side: int
 ) -> tuple[Float[np.ndarray, "S S 3"], Float[np.ndarray, "S S"]]:

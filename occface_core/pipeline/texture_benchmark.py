@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from occface_core.data.crop import CropTransform, crop_image
 from occface_core.data.packed import points_box68
+from occface_core.data.pixels import to_bytes
 from occface_core.evaluation.twins import EvaluationTwins, ViewBatch
-from occface_core.pipeline.projection import gather_evidence
+from occface_core.pipeline.laid_over import laid_over
 from occface_core.pipeline.reconstructor import FaceReconstructor
 from occface_core.pipeline.remnants import without_remnants
 from occface_core.pipeline.texels import SeenTexture
 from occface_core.pipeline.textures import complete_texture
 from occface_core.pipeline.types import Reconstruction
-from occface_core.rendering.uv import UvLookup
 
 WRONG = 0.12  # mean channel difference from which on a texel is plainly wrong
 _SURE, _HIDDEN = 0.95, 0.05  # visibility from which on a texel counts as seen, up to which as hidden
@@ -66,14 +66,10 @@ def measure_textures(
         batch = twins[step]
         found = []
         for i, box in enumerate(points_box68(one) for one in batch.points.numpy()):
-            head = reconstructor.reconstruct_batch([_pixels(batch.occluded[i])], boxes=[box])[0]
+            head = reconstructor.reconstruct_batch([to_bytes(batch.occluded[i])], boxes=[box])[0]
             if isinstance(head, Reconstruction):
                 found.append(_errors(reconstructor, batch, i, head, leaks))
         yield found
-
-
-def _pixels(image: Float[Tensor, "3 S S"]) -> UInt8[np.ndarray, "S S 3"]:
-    return (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
 def _errors(
@@ -88,11 +84,11 @@ def _errors(
     assert lookup is not None
     cells = reconstructor.encoder.config.input_size
     masks = batch.face_mask, batch.visible
-    face, visible = (_in_crop(mask[i, 0].numpy(), head.crop, cells) for mask in masks)
-    clean, covered = _pixels(batch.clean[i]), _pixels(batch.occluded[i])
+    face, visible = (_in_crop(mask[i], head.crop, cells) for mask in masks)
+    clean, covered = to_bytes(batch.clean[i]), to_bytes(batch.occluded[i])
 
     def lifted(photo: np.ndarray, mask: np.ndarray) -> SeenTexture:
-        return _lifted(reconstructor, photo, head, mask, lookup)
+        return laid_over(photo, head, mask, reconstructor.head, lookup)
 
     truth, seen = lifted(clean, face), lifted(clean, visible).weight
     skin = chart.part == 0
@@ -106,28 +102,15 @@ def _errors(
 
 
 def _in_crop(
-    mask: Float[np.ndarray, "S S"], crop: CropTransform, size: int
+    mask: Float[Tensor, "1 S S"], crop: CropTransform, size: int
 ) -> Float[np.ndarray, "{size} {size}"]:
     """A mask of the photo as the network's would be."""
-    picture = np.repeat((mask * 255).round().astype(np.uint8)[..., None], 3, axis=2)
-    return crop_image(picture, crop, size)[..., 0].astype(np.float32) / 255
+    return crop_image(to_bytes(mask.expand(3, -1, -1)), crop, size)[..., 0].astype(np.float32) / 255
 
 
 def _widened(mask: Float[np.ndarray, "M M"], by: int) -> Float[np.ndarray, "M M"]:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by + 1, 2 * by + 1))
     return cv2.blur(cv2.dilate(mask, disc), (3, 3))
-
-
-def _lifted(
-    reconstructor: Recorder,
-    photo: UInt8[np.ndarray, "S S 3"],
-    head: Reconstruction,
-    mask: Float[np.ndarray, "M M"],
-    lookup: UvLookup,
-) -> SeenTexture:
-    found = gather_evidence(photo, head.verts_image, head.crop, mask, reconstructor.head, lookup=lookup)
-    assert found.seen_texture is not None
-    return found.seen_texture
 
 
 def compared(

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from occface_core.assets import Shape, asset_path, load_safetensors
 from occface_core.errors import AssetError
-from occface_core.pipeline.texels import DARKEST, SeenTexture, averaged, blurred, fitted
+from occface_core.pipeline.texels import DARKEST, SeenTexture, averaged, blurred, fitted, log_ratio
 
 FORMAT = "occface-texture-prior"
 SCHEMA: dict[str, Shape] = {
@@ -91,7 +91,7 @@ class TexturePrior:
         below = fitted(albedo, side)
         colour, weight = averaged(np.clip(seen.colour, 0, 1), seen.weight * skin, len(self.cells))
         bare, _ = averaged(below, skin, len(self.cells))
-        gain = np.log(colour + DARKEST) - np.log(bare + DARKEST)
+        gain = log_ratio(colour, bare)
         weight = np.where(weight > _SEEN, weight, 0)[self.cells]
         field = self._everywhere(self.posterior(gain[self.cells], weight))
         lit = fitted(np.exp(field), side)

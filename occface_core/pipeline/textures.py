@@ -55,6 +55,12 @@ class Chart:
     surface: Bool[np.ndarray, "U U"] | None = None
     prior: TexturePrior | None = None
 
+    @property
+    def skin(self) -> Bool[np.ndarray, "U U"]:
+        """Texels that are skin of the head."""
+        skin = self.part == 0
+        return skin if self.surface is None else skin & self.surface
+
 
 def complete_texture(
     own: SeenTexture,
@@ -117,13 +123,14 @@ def _over(
         photo: what lies above. below: what its gaps show.
         limits: of each gain, beside those for all textures; not of skin that is in the photo's light.
         shade: as in `light_gain`.
-        skin: the skin of `below` in the photo's light, where that is known better than from the two alone.
+        skin: the skin of `below` in the photo's light, where that is known better than from the two alone;
+            goes with `part`.
     """
     gain = np.clip(light_gain(photo, below, part, shade), *limits)
     filling = np.clip(below.colour * gain, 0, 1)
     if skin is not None:
-        shown = np.ones(photo.weight.shape, bool) if part is None else part == 0
-        filling, limits = np.where(shown[..., None], np.clip(skin, 0, 1), filling), (0.0, np.inf)
+        assert part is not None
+        filling, limits = np.where((part == 0)[..., None], np.clip(skin, 0, 1), filling), (0.0, np.inf)
     both = np.minimum(photo.weight, below.weight)[..., None].astype(np.float32)
     if part is not None:
         both = both * (part == 0)[..., None]
